@@ -1,0 +1,44 @@
+package sereno
+
+import "time"
+
+// An Absence is a stretch in which Sereno itself was not watching.
+type Absence struct {
+	Begin       Instant
+	End         Instant
+	Uncertainty time.Duration // of Begin: the last sign of life may be this much older than the end of life
+	Cause       AbsenceCause
+	Unsure      bool // the clock was not trustworthy when it was booked
+	Checks      int  // how many checks could not be seen
+}
+
+// An AbsenceCause says why.
+type AbsenceCause uint8
+
+const (
+	PowerLoss AbsenceCause = iota // another boot, no clean stop: power loss or hard reset
+	Reboot                        // another boot, clean stop: shutdown or reboot
+	Crash                         // same boot, no clean stop
+	Stopped                       // same boot, clean stop
+	Suspended                     // boot-time clock ran on, monotonic clock did not
+	Stall                         // both ran on, the process did not
+	ClockStep                     // the wall clock was set forward
+)
+
+var absenceCauseNames = [...]string{"power_loss", "reboot", "crash", "stopped", "suspended", "stalled", "clock_step"}
+
+func (c AbsenceCause) String() string { return absenceCauseNames[c] }
+
+// MarshalText gives the lower-case name.
+func (c AbsenceCause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads the lower-case name.
+func (c *AbsenceCause) UnmarshalText(text []byte) error {
+	return unmarshalName(c, absenceCauseNames[:], text, "cause of an absence")
+}
+
+// A ClockEvent is one step of the wall clock against the boot-time clock.
+type ClockEvent struct {
+	At   Instant       // by the ledger's time
+	Step time.Duration // positive: set forward
+}
