@@ -18,6 +18,7 @@ type Journal interface {
 type Entry struct {
 	Closed    []sereno.Span       // spans that ended, in order per check
 	Open      []sereno.Span       // the last span of a check, which is open: replaces the one before
+	Ended     []sereno.CheckID    // checks whose life ended: their last span is in Closed, no open one is left
 	Incidents []sereno.Incident   // by ID: new ones and new versions of old ones
 	Absences  []sereno.Absence    // new ones
 	Clock     []sereno.ClockEvent // new ones
@@ -25,5 +26,5 @@ type Entry struct {
 
 // Len returns how many rows e writes.
 func (e *Entry) Len() int {
-	return len(e.Closed) + len(e.Open) + len(e.Incidents) + len(e.Absences) + len(e.Clock)
+	return len(e.Closed) + len(e.Open) + len(e.Ended) + len(e.Incidents) + len(e.Absences) + len(e.Clock)
 }
