@@ -1,5 +1,7 @@
 package sereno
 
+import "time"
+
 // An IncidentID is given by the ledger, ascending.
 type IncidentID int64
 
@@ -38,4 +40,84 @@ type Incident struct {
 	Closed  Instant    // when it ended (back-dated); 0 while it is open
 	Reason  string     // for a person
 	Under   IncidentID // the incident of the parent it hangs on; 0 for none
+}
+
+const (
+	// FlapChanges proven changes of one check within FlapWindow are flapping;
+	// it ends after FlapWindow without one.
+	FlapChanges = 6
+	FlapWindow  = 10 * time.Minute
+)
+
+// A Case is the trouble that one check is in, and its latest proven changes.
+// The zero Case is none.
+type Case struct {
+	Incident Incident // ID 0: none is open
+	turns    [FlapChanges]Instant
+	latest   int // where in turns the latest is
+}
+
+// Next folds a change of the check's status into its case. When news is true,
+// the incident was opened, changed or closed and is to be written down; a
+// closed one is gone from the case that follows. newID is called when an
+// incident opens.
+//
+// Trouble closes on an answer that is Up, never on missing data. A check that
+// flaps keeps one incident until Calm.
+func (c Case) Next(ch Change, newID func() IncidentID) (next Case, written Incident, news bool) {
+	if ch.To == Unknown {
+		return c, Incident{}, false
+	}
+	flaps := false
+	if ch.From != Unknown {
+		c.latest = (c.latest + 1) % FlapChanges
+		c.turns[c.latest] = ch.Begin
+		oldest := c.turns[(c.latest+1)%FlapChanges]
+		flaps = oldest != 0 && ch.Begin.Sub(oldest) < FlapWindow
+	}
+	in := &c.Incident
+	switch {
+	case in.ID != 0 && in.Trouble == TroubleFlapping:
+		return c, Incident{}, false
+	case in.ID != 0 && flaps:
+		in.Trouble, in.Reason = TroubleFlapping, "changes too often to be believed"
+	case ch.To == Up && in.ID == 0:
+		return c, Incident{}, false
+	case ch.To == Up:
+		in.Closed = ch.Begin
+		written, c.Incident = *in, Incident{}
+		return c, written, true
+	default:
+		if in.ID == 0 {
+			in.ID, in.Opened = newID(), ch.Begin
+		}
+		in.Trouble, in.Reason = troubleOf(ch.To), ch.Reason
+		if flaps {
+			in.Trouble, in.Reason = TroubleFlapping, "changes too often to be believed"
+		}
+	}
+	return c, *in, true
+}
+
+// Calm ends flapping when there was no proven change for FlapWindow: the
+// incident closes where the check became Up, or goes on as what it is.
+func (c Case) Calm(s State, now Instant) (next Case, written Incident, news bool) {
+	in := &c.Incident
+	if in.ID == 0 || in.Trouble != TroubleFlapping || s.Status == Unknown || now.Sub(max(c.turns[c.latest], s.Since)) < FlapWindow {
+		return c, Incident{}, false
+	}
+	if s.Status != Up {
+		in.Trouble, in.Reason = troubleOf(s.Status), "stopped changing"
+		return c, *in, true
+	}
+	in.Closed = s.Since
+	written, c.Incident = *in, Incident{}
+	return c, written, true
+}
+
+func troubleOf(s Status) Trouble {
+	if s == Degraded {
+		return TroubleDegraded
+	}
+	return TroubleDown
 }

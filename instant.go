@@ -96,3 +96,5 @@ func FormatLength(d time.Duration) string {
 		return fmt.Sprintf("%d d %02d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	}
 }
+
+func percent(share float64) string { return fmt.Sprintf("%.3g %%", share*100) }
