@@ -42,3 +42,25 @@ type ClockEvent struct {
 	At   Instant       // by the ledger's time
 	Step time.Duration // positive: set forward
 }
+
+// Absent says what becomes of a state over a stretch in which Sereno was not
+// watching: Unknown from one interval after the latest evidence, unless the
+// next look was not due before the absence ended.
+func (s State) Absent(p Policy, a Absence) (State, Change) {
+	from := a.Begin
+	if s.Evidence != 0 {
+		from = s.Evidence.Add(p.Interval)
+	}
+	if from >= a.End {
+		return s, Change{}
+	}
+	return s.Lose(from, CauseAbsence, "Sereno was not watching: "+a.Cause.Sentence())
+}
+
+// Sentence says the cause for a person, as the end of a sentence.
+func (c AbsenceCause) Sentence() string {
+	return [...]string{
+		"power loss or hard reset", "shutdown or reboot", "it crashed or was killed", "it was stopped",
+		"the machine was suspended", "the process did not get to run", "the clock was set forward",
+	}[c]
+}

@@ -14,11 +14,14 @@ type Journal interface {
 	Commit(ctx context.Context, e *Entry) error
 }
 
-// An Entry is what one transaction writes down.
+// An Entry is what one transaction writes down. The first span of a check is
+// written by whoever creates the check, and its last one is closed by whoever
+// removes it, in the same transaction (store.AddDevices, RemoveDevice,
+// ReplaceDevice, ApplyFile: with the open incidents of that check). So a check
+// has an open span exactly as long as it lives.
 type Entry struct {
 	Closed    []sereno.Span       // spans that ended, in order per check
 	Open      []sereno.Span       // the last span of a check, which is open: replaces the one before
-	Ended     []sereno.CheckID    // checks whose life ended: their last span is in Closed, no open one is left
 	Incidents []sereno.Incident   // by ID: new ones and new versions of old ones
 	Absences  []sereno.Absence    // new ones
 	Clock     []sereno.ClockEvent // new ones
@@ -26,5 +29,5 @@ type Entry struct {
 
 // Len returns how many rows e writes.
 func (e *Entry) Len() int {
-	return len(e.Closed) + len(e.Open) + len(e.Ended) + len(e.Incidents) + len(e.Absences) + len(e.Clock)
+	return len(e.Closed) + len(e.Open) + len(e.Incidents) + len(e.Absences) + len(e.Clock)
 }

@@ -1,0 +1,517 @@
+// Package ledger turns results into states, states into spans and spans into
+// incidents, and is the one writer of all three.
+//
+// One goroutine owns every state. Folding a look costs a small part of a
+// microsecond, so one goroutine keeps up with far more looks than a machine
+// can take, and rules that reach across checks (parents, witnesses, mass
+// doubt) need no locks and have no races. It never waits for storage: what is
+// to be written gathers while a second goroutine commits.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sereno"
+)
+
+// A Beat is what the clock has to say each time the ledger wakes.
+type Beat struct {
+	Now      sereno.Instant      // the ledger's time
+	Pending  bool                // Now is provisional: the clock is not to be trusted yet
+	Shift    time.Duration       // in the beat that ends Pending: what provisional instants lack
+	Absences []sereno.Absence    // found since the last beat
+	Steps    []sereno.ClockEvent // found since the last beat
+}
+
+// Options are what a Ledger needs. Look, Hurry and Committed may be nil.
+type Options struct {
+	Journal Journal
+	Beat    func() Beat // called by the ledger's goroutine, at least four times a second
+	// Look asks for a look at once; Hurry for one every sereno.Doubting until
+	// it is called off. Neither may block.
+	Look  func(sereno.CheckID)
+	Hurry func(check sereno.CheckID, on bool)
+	// Hold is how long a proof of Down may wait for witnesses and parents.
+	Hold time.Duration // 0: 2 s
+	// Committed is told of every transaction, from the committing goroutine.
+	Committed func(took time.Duration, e *Entry)
+	Log       *slog.Logger
+}
+
+const (
+	queueBatches = 4096    // batches that may wait to be folded
+	commitRows   = 20_000  // rows of one transaction
+	backlogRows  = 500_000 // rows that may wait for storage before results are refused
+)
+
+// A Ledger owns all states. Load it, then Run it; Deliver and the questions
+// may be called from anywhere.
+type Ledger struct {
+	o Options
+
+	queue   chan []sereno.Result
+	free    chan []sereno.Result
+	ask     chan func()
+	ended   chan struct{} // closed when Run has returned
+	dropped atomic.Uint64
+	settled atomic.Int64
+
+	// All below belongs to Run's goroutine.
+	now       sereno.Instant
+	since     sereno.Instant
+	devices   map[sereno.DeviceID]*device
+	names     map[string]*device
+	checks    map[sereno.CheckID]*watch
+	witnesses map[sereno.CheckID]*witness
+	testimony []sereno.Witness // what the witnesses say now
+	held      []*watch // proofs of Down that wait for a verdict
+	reviewed  sereno.Instant
+	swept     sereno.Instant
+
+	isolated  bool
+	isolation sereno.Incident // ID 0: none open
+	ups       int             // checks beyond this machine that are Up …
+	doubted   int             // … and those of them whose latest looks failed
+
+	pendingClock bool
+	early        []sereno.Result // taken while the clock was pending
+
+	lastID    sereno.IncidentID
+	incidents int // open ones
+	outcomes  map[string]*Outcomes
+	journal   journal
+}
+
+// New makes a ledger that watches nothing.
+func New(o Options) *Ledger {
+	if o.Hold == 0 {
+		o.Hold = 2 * time.Second
+	}
+	if o.Look == nil {
+		o.Look = func(sereno.CheckID) {}
+	}
+	if o.Hurry == nil {
+		o.Hurry = func(sereno.CheckID, bool) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Ledger{
+		o:         o,
+		queue:     make(chan []sereno.Result, queueBatches),
+		free:      make(chan []sereno.Result, 64),
+		ask:       make(chan func()),
+		ended:     make(chan struct{}),
+		devices:   map[sereno.DeviceID]*device{},
+		names:     map[string]*device{},
+		checks:    map[sereno.CheckID]*watch{},
+		witnesses: map[sereno.CheckID]*witness{},
+		outcomes:  map[string]*Outcomes{},
+		journal:   newJournal(o),
+	}
+}
+
+// Deliver takes in results without ever waiting. When more are waiting than
+// the queue holds they are refused and counted: looks that were not seen are
+// not evidence of anything.
+func (l *Ledger) Deliver(batch []sereno.Result) {
+	if len(batch) == 0 {
+		return
+	}
+	var own []sereno.Result
+	select {
+	case own = <-l.free:
+	default:
+	}
+	own = append(own[:0], batch...)
+	select {
+	case l.queue <- own:
+	default:
+		l.dropped.Add(uint64(len(batch)))
+	}
+}
+
+// Settled returns the ledger's time by which every look that had been judged
+// is also committed. It may be called from anywhere.
+func (l *Ledger) Settled() sereno.Instant { return sereno.Instant(l.settled.Load()) }
+
+// Run folds results and commits what follows, until ctx ends and all that was
+// delivered before is on disk.
+func (l *Ledger) Run(ctx context.Context) error {
+	defer close(l.ended)
+	committing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { l.journal.run(committing) })
+	defer wg.Wait()
+	defer close(l.journal.entries)
+
+	l.beat()
+	l.since = l.now
+	for _, w := range l.checks {
+		l.pause(w)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l.journal.flush()
+		queue := l.queue
+		if l.journal.rows() > backlogRows {
+			queue = nil
+		}
+		select {
+		case batch := <-queue:
+			l.beat()
+			l.foldAll(batch)
+			l.review(false)
+		case <-tick.C:
+			l.beat()
+			l.review(true)
+			l.sweep()
+			l.settle()
+		case f := <-l.ask:
+			l.beat()
+			f()
+		case <-l.journal.done:
+			l.journal.finish()
+		case <-ctx.Done():
+			return l.finish(stop)
+		}
+	}
+}
+
+// finish folds what was delivered, decides what is held and commits all,
+// within a bounded time.
+func (l *Ledger) finish(giveUp func()) error {
+	l.beat()
+	for len(l.queue) > 0 {
+		l.foldAll(<-l.queue)
+	}
+	for _, w := range l.held {
+		l.decide(w, true)
+	}
+	l.held = nil
+	deadline := time.After(10 * time.Second)
+	for {
+		l.journal.flush()
+		if l.journal.idle() {
+			l.settle()
+			return nil
+		}
+		select {
+		case <-l.journal.done:
+			l.journal.finish()
+		case <-deadline:
+			giveUp()
+			return errors.New("ledger: storage does not answer: changes of the last seconds are not written; the next start books them as unknown")
+		}
+	}
+}
+
+// beat asks the clock, and books what it found before any newer look.
+func (l *Ledger) beat() {
+	b := l.o.Beat()
+	l.now = max(l.now, b.Now)
+	for _, step := range b.Steps {
+		e := l.journal.next()
+		e.Clock = append(e.Clock, step)
+		l.o.Log.Warn("the wall clock was stepped", "by", step.Step)
+	}
+	if b.Pending {
+		l.pendingClock = true
+		return
+	}
+	if l.pendingClock {
+		l.now = b.Now
+	}
+	for _, a := range b.Absences {
+		l.absent(a)
+	}
+	if l.pendingClock {
+		l.pendingClock = false
+		early := l.early
+		l.early = nil
+		for i := range early {
+			early[i].At = early[i].At.Add(b.Shift)
+			l.fold(&early[i])
+		}
+	}
+}
+
+// maxEarly bounds what is remembered while the clock is pending.
+const maxEarly = 2_000_000
+
+func (l *Ledger) foldAll(batch []sereno.Result) {
+	if l.pendingClock {
+		room := maxEarly - len(l.early)
+		l.early = append(l.early, batch[:min(room, len(batch))]...)
+	} else {
+		for i := range batch {
+			l.fold(&batch[i])
+		}
+	}
+	select {
+	case l.free <- batch:
+	default:
+	}
+}
+
+// fold takes in one look.
+func (l *Ledger) fold(r *sereno.Result) {
+	w := l.checks[r.Check]
+	if w == nil {
+		l.heard(r)
+		return
+	}
+	w.count(r)
+	state, ch := w.state.Lapse(w.policy, r.At)
+	if !ch.IsZero() {
+		l.turn(w, state, ch)
+	} else {
+		w.state = state
+	}
+	if l.isolated && w.dev.beyond && !r.Status.Answered() {
+		l.lose(w, r.At)
+		return
+	}
+	look := *r
+	look.Status = w.judge(r)
+	state, ch = w.state.Next(w.policy, look)
+	if ch.IsZero() {
+		w.state = state
+	} else {
+		if ch.To == sereno.Degraded {
+			ch.Reason = w.explain(r)
+		}
+		l.turn(w, state, ch)
+	}
+	l.doubt(w, r)
+}
+
+// doubt keeps count of who is in doubt, and looks again quickly where that
+// brings proof sooner.
+func (l *Ledger) doubt(w *watch, r *sereno.Result) {
+	l.recount(w)
+	if doubt := w.state.InDoubt(); w.policy.Interval > 5*time.Second && doubt != w.hurried {
+		w.hurried = doubt
+		l.o.Hurry(w.id, doubt)
+	}
+	if r.Status != sereno.Down {
+		return
+	}
+	if w.state.Tail.Count == 1 {
+		for _, p := range w.dev.parents {
+			l.inquire(p)
+		}
+	}
+	if w.orphaned != 0 && w.state.Status == sereno.Down && r.At.Sub(w.orphaned) >= time.Duration(w.policy.Fall)*w.policy.Interval {
+		l.standAlone(w, r)
+	}
+}
+
+func (l *Ledger) recount(w *watch) {
+	up := w.dev.beyond && w.state.Status == sereno.Up
+	doubted := up && w.state.Tail.Status == sereno.Down && w.state.Tail.Count > 0
+	if up != w.up {
+		w.up = up
+		l.ups += sign(up)
+	}
+	if doubted != w.doubted {
+		w.doubted = doubted
+		l.doubted += sign(doubted)
+	}
+}
+
+func sign(up bool) int {
+	if up {
+		return 1
+	}
+	return -1
+}
+
+// turn moves a check to another status. A proof of Down is weighed first.
+func (l *Ledger) turn(w *watch, state sereno.State, ch sereno.Change) {
+	if w.proof != nil {
+		l.decide(w, true)
+		ch.From = w.state.Status
+	}
+	w.state = state
+	if ch.To != sereno.Down {
+		l.record(w, ch, nil)
+		return
+	}
+	w.proof, w.heldSince = &ch, l.now
+	if !l.decide(w, false) {
+		l.held = append(l.held, w)
+	}
+}
+
+// review decides proofs that wait, when something may have become known.
+func (l *Ledger) review(always bool) {
+	if len(l.held) == 0 || !always && l.now.Sub(l.reviewed) < 10*time.Millisecond {
+		return
+	}
+	l.reviewed = l.now
+	rest := l.held[:0]
+	for _, w := range l.held {
+		if w.proof != nil && !l.decide(w, l.now.Sub(w.heldSince) >= l.o.Hold) {
+			rest = append(rest, w)
+		}
+	}
+	clear(l.held[len(rest):])
+	l.held = rest
+}
+
+// decide gives the verdict on a proof of Down, and reports whether there was
+// one. When late, there always is.
+func (l *Ledger) decide(w *watch, late bool) bool {
+	if w.proof == nil {
+		return true
+	}
+	verdict := sereno.Stand
+	if w.dev.beyond {
+		verdict = sereno.Corroborate(w.proof.Proof, l.testimony, l.isolated, late)
+	}
+	if verdict == sereno.Stand && len(w.dev.parents) > 0 {
+		verdict = sereno.BehindParents(w.proof.Proof, w.dev.parentViews(), late)
+	}
+	switch verdict {
+	case sereno.Wait:
+		l.inquireFor(w)
+		return false
+	case sereno.CutOff:
+		if !l.isolated {
+			l.isolate()
+		}
+		l.withdraw(w)
+	case sereno.Behind:
+		ch := *w.proof
+		over := w.dev.parents[0]
+		ch.Cause, ch.Reason = sereno.CauseBehindParent, "unreachable behind "+over.name
+		w.proof = nil
+		l.record(w, ch, over)
+	default:
+		ch := *w.proof
+		w.proof = nil
+		l.record(w, ch, nil)
+	}
+	return true
+}
+
+// withdraw turns a proof of Down into Unknown: we could not see.
+func (l *Ledger) withdraw(w *watch) {
+	if w.proof == nil {
+		return
+	}
+	ch := *w.proof
+	w.proof = nil
+	w.state, _ = w.state.Lose(ch.Begin, sereno.CauseIsolated, "")
+	w.state.Since, w.state.Cause = w.open.Begin, w.open.Cause
+	if w.open.Status != sereno.Unknown {
+		w.state.Since, w.state.Cause = ch.Begin, sereno.CauseIsolated
+		ch.From, ch.To, ch.Cause, ch.Proof, ch.Reason = w.open.Status, sereno.Unknown, sereno.CauseIsolated, ch.Begin, cutOff
+		l.record(w, ch, nil)
+	}
+	l.recount(w)
+}
+
+const cutOff = "this vantage point was cut off"
+
+// lose makes a check Unknown because this vantage point cannot see it.
+func (l *Ledger) lose(w *watch, from sereno.Instant) {
+	if w.proof != nil {
+		l.withdraw(w)
+		return
+	}
+	state, ch := w.state.Lose(from, sereno.CauseIsolated, cutOff)
+	w.state = state
+	if !ch.IsZero() {
+		l.record(w, ch, nil)
+	}
+	l.recount(w)
+}
+
+// record writes a change down: the span that ends, the one that begins, and
+// what becomes of the incident. over is the parent it is behind, or nil.
+func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
+	e := l.journal.next()
+	if ch.Begin > w.open.Begin {
+		closed := w.open
+		closed.End = ch.Begin
+		e.Closed = append(e.Closed, closed)
+	}
+	w.open = sereno.Span{
+		Check: w.id, Status: ch.To, Cause: ch.Cause, Begin: ch.Begin,
+		Proof: ch.Proof, Uncertainty: ch.Uncertainty, Reason: ch.Reason,
+	}
+	w.state.Cause = ch.Cause
+	w.orphaned = 0
+	e.Open = append(e.Open, w.open)
+	if !w.dev.paused {
+		l.incident(w, ch, over)
+	}
+}
+
+// absent books a stretch in which nobody watched.
+func (l *Ledger) absent(a sereno.Absence) {
+	l.o.Log.Warn("I was not watching", "from", a.Begin, "to", a.End, "for", sereno.FormatLength(a.End.Sub(a.Begin)), "cause", a.Cause)
+	for _, w := range l.held {
+		l.decide(w, true)
+	}
+	l.held = nil
+	for _, w := range l.checks {
+		if w.dev.paused {
+			continue
+		}
+		w.loss = nil
+		state, ch := w.state.Absent(w.policy, a)
+		w.state = state
+		if !ch.IsZero() {
+			l.record(w, ch, nil)
+		}
+		if w.open.Status == sereno.Unknown {
+			a.Checks++
+		}
+		l.recount(w)
+	}
+	e := l.journal.next()
+	e.Absences = append(e.Absences, a)
+}
+
+// sweep finds, once a second, checks in which nothing has been seen for too
+// long, and flapping that has ended.
+func (l *Ledger) sweep() {
+	if l.pendingClock || l.now.Sub(l.swept) < time.Second {
+		return
+	}
+	l.swept = l.now
+	for _, w := range l.checks {
+		if w.dev.paused {
+			continue
+		}
+		// A look that was due just before the patience ran out may still be answered.
+		if state, ch := w.state.Lapse(w.policy, l.now.Add(-w.policy.Timeout-time.Second)); !ch.IsZero() {
+			l.turn(w, state, ch)
+			l.recount(w)
+		}
+		if w.trouble != nil && w.trouble.Incident.Trouble == sereno.TroubleFlapping {
+			next, in, news := w.trouble.Calm(w.state, l.now)
+			*w.trouble = next
+			if news {
+				l.write(in)
+			}
+		}
+	}
+}
+
+// settle moves the time by which all is judged and committed.
+func (l *Ledger) settle() {
+	if len(l.queue) == 0 && len(l.held) == 0 && !l.pendingClock && l.journal.idle() {
+		l.settled.Store(int64(l.now))
+	}
+}
