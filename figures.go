@@ -80,3 +80,14 @@ func ratio(part, whole time.Duration) (float64, bool) {
 	}
 	return float64(part) / float64(whole), true
 }
+
+// Means returns the mean time between failures, which is the answered time by
+// outages, and the mean time to recovery, which is the time down by outages.
+// They are undefined, and ok is false, without an outage.
+func (f Figures) Means() (between, recovery time.Duration, ok bool) {
+	if f.Outages == 0 {
+		return 0, 0, false
+	}
+	n := time.Duration(f.Outages)
+	return (f.Up + f.Degraded) / n, f.Down / n, true
+}
