@@ -69,7 +69,7 @@ type Ledger struct {
 	checks    map[sereno.CheckID]*watch
 	witnesses map[sereno.CheckID]*witness
 	testimony []sereno.Witness // what the witnesses say now
-	held      []*watch // proofs of Down that wait for a verdict
+	held      []*watch         // proofs of Down that wait for a verdict
 	reviewed  sereno.Instant
 	swept     sereno.Instant
 
@@ -267,6 +267,9 @@ func (l *Ledger) fold(r *sereno.Result) {
 	if w == nil {
 		l.heard(r)
 		return
+	}
+	if r.At <= w.state.Evidence {
+		return // told twice, or after a later one: it can prove nothing any more
 	}
 	w.count(r)
 	state, ch := w.state.Lapse(w.policy, r.At)
