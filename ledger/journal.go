@@ -14,11 +14,10 @@ type Journal interface {
 	Commit(ctx context.Context, e *Entry) error
 }
 
-// An Entry is what one transaction writes down. The first span of a check is
-// written by whoever creates the check, and its last one is closed by whoever
-// removes it, in the same transaction (store.AddDevices, RemoveDevice,
-// ReplaceDevice, ApplyFile: with the open incidents of that check). So a check
-// has an open span exactly as long as it lives.
+// An Entry is what one transaction writes down. The store gives a check its
+// first open span when it takes the check in, and closes the last one (and its
+// incident) when it removes it; entries about checks that live no more are left
+// out. So a check has one open span exactly as long as it lives.
 type Entry struct {
 	Closed    []sereno.Span       // spans that ended, in order per check
 	Open      []sereno.Span       // the last span of a check, which is open: replaces the one before

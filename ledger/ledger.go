@@ -21,11 +21,9 @@ import (
 
 // A Beat is what the clock has to say each time the ledger wakes.
 type Beat struct {
-	Now      sereno.Instant      // the ledger's time
-	Pending  bool                // Now is provisional: the clock is not to be trusted yet
-	Shift    time.Duration       // in the beat that ends Pending: what provisional instants lack
-	Absences []sereno.Absence    // found since the last beat
-	Steps    []sereno.ClockEvent // found since the last beat
+	sereno.Beat                // what the latest reading found out
+	Now         sereno.Instant // the ledger's time
+	Pending     bool           // Now is provisional: the clock is not to be trusted yet
 }
 
 // Options are what a Ledger needs. Look, Hurry and Committed may be nil.
@@ -225,9 +223,6 @@ func (l *Ledger) beat() {
 	if b.Pending {
 		l.pendingClock = true
 		return
-	}
-	if l.pendingClock {
-		l.now = b.Now
 	}
 	for _, a := range b.Absences {
 		l.absent(a)

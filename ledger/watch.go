@@ -198,11 +198,26 @@ func (l *Ledger) Watch(ctx context.Context, places []Place) error {
 	})
 }
 
-// Forget stops watching devices. It returns when all that was found out about
-// them is on disk, so that the store may remove them.
-func (l *Ledger) Forget(ctx context.Context, ids []sereno.DeviceID) error {
+// Flush returns when all that was found out before is on disk. Call it before
+// the store removes checks: the store takes no more news of them afterwards.
+func (l *Ledger) Flush(ctx context.Context) error {
 	var kept <-chan struct{}
-	err := l.do(ctx, func() {
+	if err := l.do(ctx, func() { kept = l.journal.wait() }); err != nil {
+		return err
+	}
+	select {
+	case <-kept:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.ended:
+		return errEnded
+	}
+}
+
+// Forget stops watching devices that the store has removed.
+func (l *Ledger) Forget(ctx context.Context, ids []sereno.DeviceID) error {
+	return l.do(ctx, func() {
 		for _, id := range ids {
 			if d := l.devices[id]; d != nil {
 				for _, w := range slices.Clone(d.checks) {
@@ -215,19 +230,7 @@ func (l *Ledger) Forget(ctx context.Context, ids []sereno.DeviceID) error {
 			}
 		}
 		l.link()
-		kept = l.journal.wait()
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-kept:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-l.ended:
-		return errEnded
-	}
 }
 
 // place takes in one device, new or changed.

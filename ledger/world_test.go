@@ -79,7 +79,7 @@ func newWorld(t rapid.TB, devices []sereno.Device, witnesses ...string) *world {
 	w.now = w.begin
 	w.l = New(Options{
 		Beat: func() Beat {
-			b := Beat{Now: w.now, Absences: w.found}
+			b := Beat{Now: w.now, Beat: sereno.Beat{Absences: w.found}}
 			w.found = nil
 			return b
 		},
