@@ -1,0 +1,160 @@
+// Package api is Sereno over HTTP: devices, their history, incidents and
+// absences as JSON documents, and the program's own metrics.
+//
+// Times are RFC 3339 in UTC with microseconds, numbers carry their unit in
+// their name, lists are {"items": […], "next_cursor": …}, and whatever goes
+// wrong is a problem document (RFC 9457).
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sereno"
+	"sereno/ledger"
+	"sereno/probe"
+	"sereno/store"
+)
+
+// A Plan changes what is watched, in the store and in the running program at
+// once: when a call returns nil, both have it, and neither has otherwise.
+// Mistakes of the caller are sereno.Errors.
+type Plan interface {
+	// Add gives ids to new devices and their checks. It takes all of them or
+	// none.
+	Add(ctx context.Context, devices []sereno.Device) ([]sereno.Device, error)
+	// Replace gives the device with d's id all of d's other fields. A check
+	// whose name stays keeps its id and so its history.
+	Replace(ctx context.Context, d sereno.Device) (sereno.Device, error)
+	Remove(ctx context.Context, id sereno.DeviceID) error
+}
+
+// Facts is what was written down.
+type Facts interface {
+	Devices(ctx context.Context, q store.DeviceQuery) ([]sereno.Device, string, error)
+	Device(ctx context.Context, id sereno.DeviceID) (sereno.Device, error)
+	DeviceByName(ctx context.Context, name string) (sereno.Device, error)
+	CountDevices(ctx context.Context) (int, error)
+	Spans(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error]
+	Incidents(ctx context.Context, q store.IncidentQuery) ([]sereno.Incident, string, error)
+	Absences(ctx context.Context, q store.AbsenceQuery) ([]sereno.Absence, string, error)
+}
+
+// Watch is what the running program knows right now.
+type Watch interface {
+	// Live leaves out checks that the ledger does not hold.
+	Live(ctx context.Context, checks []sereno.CheckID) ([]ledger.Live, error)
+	Statistics(ctx context.Context) (ledger.Statistics, error)
+}
+
+// Options are what the API is made from. All but Metrics, Log and
+// InsecureListen are needed.
+type Options struct {
+	Plan           Plan
+	Facts          Facts
+	Watch          Watch
+	Kinds          []probe.Kind          // the ways to look that a device may ask for
+	Defaults       sereno.Policy         // of a check that says nothing else; zero: sereno.DefaultPolicy
+	Metrics        prometheus.Gatherer   // nil: no /metrics
+	Version        string                // of the program, for people
+	InsecureListen bool                  // take requests for any host name
+	Log            *slog.Logger          // nil: slog.Default()
+	Now            func() sereno.Instant // the ledger's time
+}
+
+// New returns the API. It starts nothing: see Listen and Serve.
+func New(o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Defaults == (sereno.Policy{}) {
+		o.Defaults = sereno.DefaultPolicy
+	}
+	mux := http.NewServeMux()
+	d := &desk{Options: o, huma: humago.New(mux, describe(o.Version))}
+	d.registerDevices()
+	d.registerHistory()
+	d.registerIncidents()
+	d.registerAbsences()
+	d.registerStatistics()
+
+	mux.HandleFunc("GET /{$}", front)
+	mux.Handle("GET /openapi.json", openAPI(d.huma))
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
+			ErrorLog:            slog.NewLogLogger(o.Log.Handler(), slog.LevelError),
+			ErrorHandling:       promhttp.ContinueOnError,
+			MaxRequestsInFlight: 4,
+		}))
+	}
+	return door(o.InsecureListen, o.Log, problems(mux))
+}
+
+// A desk answers requests.
+type desk struct {
+	Options
+	huma huma.API
+}
+
+// describe is huma's configuration: its own pages are left out, for they load
+// scripts from elsewhere.
+func describe(version string) huma.Config {
+	config := huma.DefaultConfig("Sereno", version)
+	config.Info.Description = "Devices, their history, incidents and absences. " +
+		"Times are RFC 3339 in UTC with microseconds; lengths of time are seconds; shares are 0 to 1."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil
+	config.RejectUnknownQueryParameters = true
+	config.Transformers = []huma.Transformer{explain}
+	return config
+}
+
+// register adds an operation whose errors are answered by problem.
+func register[I, O any](d *desk, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	huma.Register(d.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, d.problem(ctx, op.OperationID, err)
+		}
+		return out, nil
+	})
+}
+
+// openAPI serves the description of the API. (huma's own handler for it is not
+// safe for two requests at once.)
+func openAPI(api huma.API) http.HandlerFunc {
+	text := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := text()
+		if err != nil {
+			panic(err)
+		}
+		w.Header().Set("Content-Type", "application/openapi+json")
+		w.Write(body)
+	}
+}
+
+func front(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, `Sereno, a night watchman for networks, is on duty.
+
+  devices      /api/devices
+  history      /api/devices/{id}/history
+  incidents    /api/incidents
+  absences     /api/absences
+  statistics   /api/statistics
+  health       /health
+  metrics      /metrics
+  description  /openapi.json
+`)
+}

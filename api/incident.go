@@ -1,0 +1,58 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sereno"
+	"sereno/store"
+)
+
+// An Incident is the document of one stretch of trouble.
+type Incident struct {
+	ID        sereno.IncidentID  `json:"id"`
+	DeviceID  *sereno.DeviceID   `json:"device_id" nullable:"true" doc:"null: the vantage point's own"`
+	CheckID   *sereno.CheckID    `json:"check_id" nullable:"true" doc:"null: the vantage point's own"`
+	VantageID sereno.VantageID   `json:"vantage_id" doc:"Where it was seen from; 0 is this process"`
+	Status    sereno.Trouble     `json:"status" enum:"down,degraded,flapping,isolated"`
+	Opened    sereno.Instant     `json:"opened" format:"date-time" doc:"When the trouble began"`
+	Closed    sereno.Instant     `json:"closed" format:"date-time" nullable:"true" doc:"When it ended; null while it lasts"`
+	Seconds   Seconds            `json:"seconds" doc:"Its length; until now, while it lasts"`
+	Reason    string             `json:"reason"`
+	Under     *sereno.IncidentID `json:"under" nullable:"true" doc:"The incident of the parent that it hangs on"`
+}
+
+type incidentList struct {
+	window
+	paging
+	DeviceID int64 `query:"device_id" minimum:"1" doc:"Only of this device"`
+	Open     bool  `query:"open" doc:"Only those that last"`
+}
+
+func (d *desk) registerIncidents() {
+	register(d, huma.Operation{
+		OperationID: "listIncidents", Method: http.MethodGet, Path: "/api/incidents",
+		Summary: "Stretches of trouble that touch a window, latest first; by default all",
+	}, d.incidents)
+}
+
+func (d *desk) incidents(ctx context.Context, in *incidentList) (*answer[Page[Incident]], error) {
+	incidents, cursor, err := d.Facts.Incidents(ctx, store.IncidentQuery{
+		Device: sereno.DeviceID(in.DeviceID), OpenOnly: in.Open,
+		From: in.From.Instant, To: in.To.Instant, Cursor: in.Cursor, Limit: in.Limit,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list incidents: %w", err)
+	}
+	now := d.Now()
+	return page(incidents, cursor, func(i sereno.Incident) Incident {
+		return Incident{
+			ID: i.ID, DeviceID: orNull(i.Device), CheckID: orNull(i.Check), VantageID: i.Vantage,
+			Status: i.Trouble, Opened: i.Opened, Closed: i.Closed, Seconds: length(i.Opened, i.Closed, now),
+			Reason: i.Reason, Under: orNull(i.Under),
+		}
+	}), nil
+}

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sereno"
+	"sereno/ledger"
+)
+
+// Sources are where the metrics come from. Those that are functions are asked
+// when somebody reads the metrics, so that a look pays nothing for them. A
+// source that is nil has no metrics.
+type Sources struct {
+	Statistics func(context.Context) (ledger.Statistics, error)
+	Echo       func() EchoCounts
+	Version    string
+}
+
+// EchoCounts are counts of the echo engine since it began, and how late it
+// sent: Lateness[i] looks were at most LatenessBounds[i] late (but later than
+// LatenessBounds[i-1]), the last of Lateness later than all bounds.
+type EchoCounts struct {
+	Sent, Received, Duplicate, Late, Foreign, SocketDrops uint64
+
+	LatenessBounds []time.Duration // ascending
+	Lateness       []uint64        // one more than LatenessBounds
+	LatenessSum    time.Duration
+}
+
+// Metrics are Sereno's own, in the shape of Prometheus.
+type Metrics struct {
+	*prometheus.Registry
+	commits prometheus.Histogram
+}
+
+// NewMetrics returns the metrics of sources, of the Go runtime and of the
+// process.
+func NewMetrics(s Sources) *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sereno_ledger_commit_seconds", Help: "Time that a transaction of the ledger took.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sereno_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": strings.ToValidUTF8(s.Version, "")},
+	})
+	build.Set(1)
+	m.MustRegister(m.commits, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.Statistics != nil {
+		m.MustRegister(statisticsCollector(s.Statistics))
+	}
+	if s.Echo != nil {
+		m.MustRegister(echoCollector(s.Echo))
+	}
+	return m
+}
+
+// Committed counts one transaction of the ledger (see ledger.Options).
+func (m *Metrics) Committed(took time.Duration, _ *ledger.Entry) { m.commits.Observe(took.Seconds()) }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sereno_"+name, help, labels, nil)
+}
+
+var (
+	looksDesc     = desc("looks_total", "Looks, by what came of them: answered, lost, or a fault of our own.", "kind", "outcome")
+	checksDesc    = desc("checks", "Checks of each status.", "status")
+	devicesDesc   = desc("devices", "Devices of each status.", "status")
+	incidentsDesc = desc("incidents_open", "Incidents that last.")
+	isolatedDesc  = desc("isolated", "1 while this vantage point is cut off.")
+	queueDesc     = desc("ledger_queue_length", "Batches of results that wait to be judged.")
+	unwrittenDesc = desc("ledger_unwritten_rows", "Rows that wait for storage.")
+	refusedDesc   = desc("ledger_refused_total", "Results that found no room in the queue.")
+	latenessDesc  = desc("look_lateness_seconds", "How long after they were due looks were sent.")
+)
+
+// statisticsCollector reads the ledger once for each scrape.
+type statisticsCollector func(context.Context) (ledger.Statistics, error)
+
+func (statisticsCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{looksDesc, checksDesc, devicesDesc, incidentsDesc, isolatedDesc, queueDesc, unwrittenDesc, refusedDesc} {
+		to <- d
+	}
+}
+
+func (ask statisticsCollector) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s, err := ask(ctx)
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(checksDesc, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for kind, o := range s.Looks {
+		counter(looksDesc, o.Answered, kind, "answered")
+		counter(looksDesc, o.Lost, kind, "lost")
+		counter(looksDesc, o.Faults, kind, "fault")
+	}
+	for _, status := range []sereno.Status{sereno.Unknown, sereno.Up, sereno.Degraded, sereno.Down} {
+		gauge(checksDesc, float64(s.Checks[status]), status.String())
+		gauge(devicesDesc, float64(s.Devices[status]), status.String())
+	}
+	isolated := 0.0
+	if s.Isolated {
+		isolated = 1
+	}
+	gauge(isolatedDesc, isolated)
+	gauge(incidentsDesc, float64(s.Incidents))
+	gauge(queueDesc, float64(s.Queue))
+	gauge(unwrittenDesc, float64(s.Unwritten))
+	counter(refusedDesc, s.Refused)
+}
+
+// echoes are the counts of the echo engine, by the name of their metric.
+var echoes = []struct {
+	desc *prometheus.Desc
+	of   func(EchoCounts) uint64
+}{
+	{desc("icmp_sent_total", "Echo requests sent."), func(c EchoCounts) uint64 { return c.Sent }},
+	{desc("icmp_received_total", "Echo replies received in time."), func(c EchoCounts) uint64 { return c.Received }},
+	{desc("icmp_duplicate_total", "Replies to a request that had its reply."), func(c EchoCounts) uint64 { return c.Duplicate }},
+	{desc("icmp_late_total", "Replies after their timeout."), func(c EchoCounts) uint64 { return c.Late }},
+	{desc("icmp_foreign_total", "Replies to nothing that was asked."), func(c EchoCounts) uint64 { return c.Foreign }},
+	{desc("icmp_socket_drops_total", "Packets that the socket had no room for."), func(c EchoCounts) uint64 { return c.SocketDrops }},
+}
+
+// echoCollector reads the counts once for each scrape.
+type echoCollector func() EchoCounts
+
+func (echoCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, e := range echoes {
+		to <- e.desc
+	}
+	to <- latenessDesc
+}
+
+func (ask echoCollector) Collect(to chan<- prometheus.Metric) {
+	c := ask()
+	for _, e := range echoes {
+		to <- prometheus.MustNewConstMetric(e.desc, prometheus.CounterValue, float64(e.of(c)))
+	}
+	if len(c.Lateness) != len(c.LatenessBounds)+1 {
+		return
+	}
+	below := make(map[float64]uint64, len(c.LatenessBounds))
+	var total uint64
+	for i, n := range c.Lateness {
+		total += n
+		if i < len(c.LatenessBounds) {
+			below[c.LatenessBounds[i].Seconds()] = total
+		}
+	}
+	to <- prometheus.MustNewConstHistogram(latenessDesc, total, c.LatenessSum.Seconds(), below)
+}
