@@ -44,9 +44,9 @@ func (m Mark) resume(r Reading) Instant {
 	return m.Ledger + max(0, r.Wall-m.Wall)
 }
 
-// A restart in order that takes no longer than this above the interval of the
-// marks is no absence; nor is a beat that comes this much late.
-const absenceTolerance = 2 * time.Second
+// StallTolerance is how late a beat may come, and how much longer than the
+// interval of the marks a restart in order may take, without an absence.
+const StallTolerance = 2 * time.Second
 
 // AbsenceAtStart returns the absence that a start finds: from the last mark to
 // now, the reading of the start, whose time in the ledger is nowLedger.
@@ -64,7 +64,7 @@ func AbsenceAtStart(m Mark, now Reading, nowLedger Instant) (Absence, bool) {
 	a := Absence{Begin: m.Ledger, End: max(nowLedger, m.Ledger), Cause: causeAtStart(m, now)}
 	a.Unsure = !m.follows(now) && now.Wall < m.Wall
 	if m.Clean {
-		return a, a.End.Sub(a.Begin) > m.Every+absenceTolerance
+		return a, a.End.Sub(a.Begin) > m.Every+StallTolerance
 	}
 	a.Uncertainty = m.Every
 	if m.Every == 0 {

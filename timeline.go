@@ -195,10 +195,10 @@ func (t Timeline) Next(r Reading) (Timeline, Beat) {
 // lapse says whether this process was away between two readings, by how much
 // the boot-time clock passed and how long the machine ran in that time.
 func lapse(passed, ran, beat time.Duration) (AbsenceCause, bool) {
-	if passed-ran > absenceTolerance {
+	if passed-ran > StallTolerance {
 		return Suspended, true
 	}
-	return Stall, ran > beat+absenceTolerance
+	return Stall, ran > beat+StallTolerance
 }
 
 // follow brings the ledger's time to the wall clock's: at once if it was set
