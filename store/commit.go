@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"sereno"
+	"sereno/ledger"
+)
+
+// Commit writes an entry in one transaction, which is on disk when it returns
+// nil. The same entry again, after an answer that was lost, changes nothing.
+// What is said of checks that live no more is left out. When the disk is full
+// the error is ErrFull.
+func (s *Store) Commit(ctx context.Context, e *ledger.Entry) error {
+	return s.write(ctx, "commit", func(tx *sql.Tx) error {
+		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, putAbsences, putClockEvents} {
+			if err := put(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const (
+	spanColumns  = `check_id, end_us, begin_us, status, cause, proof_us, uncertainty_us, reason`
+	stateColumns = `check_id, status, cause, begin_us, proof_us, uncertainty_us, reason`
+
+	// A check lives as long as it has a state.
+	insertSpan = `INSERT INTO spans (` + spanColumns + `) SELECT $1, $2, $3, $4, $5, $6, $7, $8
+		WHERE EXISTS (SELECT 1 FROM states WHERE check_id = $1) ON CONFLICT (check_id, end_us) DO NOTHING`
+	countSpan = `SELECT count(*) FROM spans WHERE check_id = $1 AND end_us = $2 AND begin_us = $3
+		AND status = $4 AND cause = $5 AND proof_us = $6 AND uncertainty_us = $7 AND reason = $8`
+	updateState = `UPDATE states SET status = $2, cause = $3, begin_us = $4, proof_us = $5, uncertainty_us = $6, reason = $7 WHERE check_id = $1`
+
+	putIncident = `INSERT INTO incidents (id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $3 = 0 OR EXISTS (SELECT 1 FROM states WHERE check_id = $3)
+		ON CONFLICT (id) DO UPDATE SET device_id = excluded.device_id, check_id = excluded.check_id, vantage_id = excluded.vantage_id,
+		trouble = excluded.trouble, opened_us = excluded.opened_us, closed_us = excluded.closed_us, under_id = excluded.under_id, reason = excluded.reason`
+)
+
+// closeSpans never replaces a span: a repeated one must say what the first
+// said.
+func closeSpans(tx *sql.Tx, e *ledger.Entry) error {
+	if len(e.Closed) == 0 {
+		return nil
+	}
+	insert, err := tx.Prepare(insertSpan)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	for _, span := range e.Closed {
+		done, err := insert.Exec(spanArgs(span)...)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil {
+			return err
+		} else if n == 1 {
+			continue
+		}
+		var living, same int
+		if err := tx.QueryRow(`SELECT count(*) FROM states WHERE check_id = $1`, int64(span.Check)).Scan(&living); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(countSpan, spanArgs(span)...).Scan(&same); err != nil {
+			return err
+		}
+		if living > 0 && same == 0 {
+			return sereno.Errorf(sereno.Internal, "check %d already has another span that ends at %s", span.Check, span.End)
+		}
+	}
+	return nil
+}
+
+func spanArgs(s sereno.Span) []any {
+	return []any{int64(s.Check), int64(s.End), int64(s.Begin), int64(s.Status), int64(s.Cause), int64(s.Proof), micros(s.Uncertainty), s.Reason}
+}
+
+func openSpans(tx *sql.Tx, e *ledger.Entry) error { return each(tx, updateState, e.Open, stateArgs) }
+
+func stateArgs(s sereno.Span) []any {
+	return []any{int64(s.Check), int64(s.Status), int64(s.Cause), int64(s.Begin), int64(s.Proof), micros(s.Uncertainty), s.Reason}
+}
+
+func putIncidents(tx *sql.Tx, e *ledger.Entry) error {
+	return each(tx, putIncident, e.Incidents, func(i sereno.Incident) []any {
+		return []any{int64(i.ID), int64(i.Device), int64(i.Check), int64(i.Vantage), int64(i.Trouble), int64(i.Opened), int64(i.Closed), int64(i.Under), i.Reason}
+	})
+}
+
+func putAbsences(tx *sql.Tx, e *ledger.Entry) error {
+	return each(tx, `INSERT INTO absences (begin_us, end_us, uncertainty_us, cause, unsure, checks)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (begin_us, end_us) DO NOTHING`,
+		e.Absences, func(a sereno.Absence) []any {
+			return []any{int64(a.Begin), int64(a.End), micros(a.Uncertainty), int64(a.Cause), flag(a.Unsure), int64(a.Checks)}
+		})
+}
+
+func putClockEvents(tx *sql.Tx, e *ledger.Entry) error {
+	return each(tx, `INSERT INTO clock_events (at_us, step_us) VALUES ($1, $2) ON CONFLICT (at_us, step_us) DO NOTHING`,
+		e.Clock, func(c sereno.ClockEvent) []any { return []any{int64(c.At), micros(c.Step)} })
+}
+
+// micros returns d as the store keeps it, cut to the microsecond.
+func micros(d time.Duration) int64 { return int64(d / time.Microsecond) }
+
+// length is a stored number of microseconds on its way into a Duration.
+type length time.Duration
+
+// Scan implements sql.Scanner.
+func (l *length) Scan(v any) error {
+	*l = length(time.Duration(v.(int64)) * time.Microsecond)
+	return nil
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+
+	"sereno"
+)
+
+//go:embed migration
+var migrations embed.FS
+
+// migrate brings a schema up to date, one transaction a step, forward only. A
+// schema newer than this program is refused, since nobody knows what it means.
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, log *slog.Logger) error {
+	steps, err := fs.Sub(migrations, "migration/"+migrationFolder[dialect])
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(dialect, db, steps, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	if have > want {
+		return sereno.Errorf(sereno.Invalid, "the store was written by a newer Sereno (schema %d, this one knows %d): use that version, or a backup from before the upgrade", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate from schema %d to %d: %w", have, want, err)
+	}
+	return nil
+}
+
+var migrationFolder = map[goose.Dialect]string{goose.DialectSQLite3: "sqlite"}

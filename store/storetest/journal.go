@@ -1,0 +1,103 @@
+package storetest
+
+import (
+	"time"
+
+	"sereno"
+	"sereno/ledger"
+	"sereno/store"
+)
+
+func repeated(b *bench) {
+	ctx := b.Context()
+	check := b.check("a")
+	e := ledger.Entry{
+		Closed: []sereno.Span{
+			{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(1), Proof: t0},
+			{Check: check, Status: sereno.Up, Begin: at(1), End: at(5), Proof: at(1), Uncertainty: time.Second},
+		},
+		Open:      []sereno.Span{{Check: check, Status: sereno.Down, Begin: at(5), Proof: at(7), Uncertainty: time.Second, Reason: "no reply in 1s"}},
+		Incidents: []sereno.Incident{{ID: 4, Device: 1, Check: check, Opened: at(5), Reason: "no reply in 1s"}},
+		Absences:  []sereno.Absence{{Begin: at(-10), End: at(-5), Uncertainty: 5 * time.Second, Cause: sereno.Crash, Checks: 3}},
+		Clock:     []sereno.ClockEvent{{At: at(2), Step: -3 * time.Second}},
+	}
+	facts := func() []any {
+		incidents, _, err := b.Incidents(ctx, store.IncidentQuery{})
+		b.must(err)
+		absences, _, err := b.Absences(ctx, store.AbsenceQuery{})
+		b.must(err)
+		steps, _, err := b.ClockEvents(ctx, store.AbsenceQuery{})
+		b.must(err)
+		return []any{collect(b, b.Spans(ctx, check, t0, at(100))), incidents, absences, steps}
+	}
+	b.commit(e)
+	first := facts()
+	same(b, "what was written", first, []any{append(e.Closed, e.Open...), e.Incidents, e.Absences, e.Clock})
+	b.commit(e)
+	same(b, "after the repetition", facts(), first)
+	b.sound()
+
+	other := ledger.Entry{Closed: []sereno.Span{{Check: check, Status: sereno.Down, Begin: at(2), End: at(5), Proof: at(2)}}}
+	if err := b.Commit(ctx, &other); sereno.KindOf(err) != sereno.Internal || err == nil {
+		b.Fatalf("another span with the same end gives %v", err)
+	}
+	same(b, "after the contradiction", facts(), first)
+	b.commit(ledger.Entry{})
+}
+
+func whole(b *bench) {
+	ctx := b.Context()
+	check := b.check("a")
+	before := collect(b, b.Spans(ctx, check, t0, at(100)))
+	bad := ledger.Entry{
+		Closed: []sereno.Span{
+			{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(1), Proof: t0},
+			{Check: check, Status: sereno.Up, Begin: at(2), End: at(2), Proof: at(2)}, // no length
+		},
+		Open:     []sereno.Span{{Check: check, Status: sereno.Up, Begin: at(2), Proof: at(2)}},
+		Absences: []sereno.Absence{{Begin: at(1), End: at(2)}},
+	}
+	if err := b.Commit(ctx, &bad); err == nil {
+		b.Fatal("a span without length was taken")
+	}
+	same(b, "after the refusal", collect(b, b.Spans(ctx, check, t0, at(100))), before)
+	if a, _, err := b.Absences(ctx, store.AbsenceQuery{}); err != nil || len(a) != 0 {
+		b.Fatalf("a part of the entry was written: %s (%v)", text(a), err)
+	}
+}
+
+func dead(b *bench) {
+	ctx := b.Context()
+	gone := b.add(device("gone"))[0]
+	stays := b.check("stays")
+	check := gone.Checks[0].ID
+	_, err := b.RemoveDevice(ctx, gone.ID, at(5))
+	b.must(err)
+	// The ledger did not know yet.
+	b.commit(ledger.Entry{
+		Closed: []sereno.Span{
+			{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(4), Proof: t0},
+			{Check: stays, Cause: sereno.CauseNew, Begin: t0, End: at(4), Proof: t0},
+		},
+		Open: []sereno.Span{
+			{Check: check, Status: sereno.Down, Begin: at(4), Proof: at(6)},
+			{Check: stays, Status: sereno.Up, Begin: at(4), Proof: at(4)},
+		},
+		Incidents: []sereno.Incident{
+			{ID: 1, Device: gone.ID, Check: check, Opened: at(4)},
+			{ID: 2, Trouble: sereno.TroubleIsolated, Opened: at(4)},
+		},
+	})
+	same(b, "the life of the dead", collect(b, b.Spans(ctx, check, t0, at(99))),
+		[]sereno.Span{{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(5), Proof: t0}})
+	open := collect(b, b.OpenSpans(ctx))
+	if len(open) != 1 || open[0].Check != stays || open[0].Status != sereno.Up {
+		b.Fatalf("open spans: %s", text(open))
+	}
+	in, err := b.OpenIncidents(ctx)
+	b.must(err)
+	if len(in) != 1 || in[0].ID != 2 {
+		b.Fatalf("open incidents: %s", text(in))
+	}
+	b.sound()
+}
