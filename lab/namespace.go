@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -150,7 +151,7 @@ func (ns *Namespace) SetUp(link string, up bool) error {
 	return nil
 }
 
-// AddAddress puts an address on an interface.
+// AddAddress puts an address on an interface that is up.
 func (ns *Namespace) AddAddress(link string, p netip.Prefix) error {
 	l, err := ns.link(link)
 	if err != nil {
@@ -163,8 +164,36 @@ func (ns *Namespace) AddAddress(link string, p netip.Prefix) error {
 	if err := ns.handle.AddrAdd(l, a); err != nil {
 		return ns.failed(fmt.Sprintf("add address %v to %s", p, link), err)
 	}
+	return ns.settle(l)
+}
+
+// settle waits until the kernel takes packets for all global IPv6 addresses of
+// an interface that is up: it makes the routes for them some time after it has
+// said that the addresses are there.
+func (ns *Namespace) settle(l netlink.Link) error {
+	addresses, err := ns.handle.AddrList(l, netlink.FAMILY_V6)
+	if err != nil {
+		return ns.failed("list addresses", err)
+	}
+	for _, a := range addresses {
+		if a.Scope != int(netlink.SCOPE_UNIVERSE) {
+			continue
+		}
+		for until := time.Now().Add(settling); ; time.Sleep(time.Millisecond) {
+			routes, err := ns.handle.RouteGet(a.IP)
+			if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+				break
+			}
+			if time.Now().After(until) {
+				return ns.failed(fmt.Sprintf("use address %v", a.IP), errors.Join(err, errors.New("the kernel has no route for it yet")))
+			}
+		}
+	}
 	return nil
 }
+
+// settling is more than the kernel ever needs to begin to use an address.
+const settling = 10 * time.Second
 
 // AddRoute sends what goes to a prefix over an interface, to a router if via
 // is valid.

@@ -45,7 +45,14 @@ func (u *Uplink) Mend() error {
 	if u.routes == nil {
 		return u.ns.failed("mend "+u.link, errors.New("it is not cut"))
 	}
+	l, err := u.ns.link(u.link)
+	if err != nil {
+		return err
+	}
 	if err := u.ns.SetUp(u.link, true); err != nil {
+		return err
+	}
+	if err := u.ns.settle(l); err != nil {
 		return err
 	}
 	for _, r := range u.routes {
