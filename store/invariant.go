@@ -68,6 +68,9 @@ func scanOffender(row scanner) (string, error) {
 	case "ghost":
 		return fmt.Sprintf("check %d ended at %s but has an open span", id, at), nil
 	case "twice":
+		if id == 0 {
+			return fmt.Sprintf("vantage point %d has %d open incidents", a, b), nil
+		}
 		return fmt.Sprintf("check %d has %d open incidents at vantage point %d", id, b, a), nil
 	case "backwards":
 		return fmt.Sprintf("incident %d opened at %s and closed at %s", id, at, to), nil

@@ -22,7 +22,8 @@ import (
 )
 
 const (
-	// sqliteMagic begins every SQLite file; the application id stands at 68
+	// sqliteMagic begins every SQLite file. In its header the page size stands
+	// at 16, the number of pages at 28, the application id at 68
 	// (https://www.sqlite.org/fileformat.html).
 	sqliteMagic       = "SQLite format 3\x00"
 	sqliteHeader      = 100
@@ -36,9 +37,8 @@ const (
 // which would otherwise recover and change it.
 //
 // There is no PRAGMA quick_check: it reads the whole file (seconds a gigabyte)
-// at every start, while SQLite itself notices a file that is shorter than it
-// should be at the first read, a bad page when it meets it, and the log after
-// a crash carries checksums.
+// at every start, while a file that is cut short is noticed here, SQLite notices a
+// bad page when it meets it, and the log after a crash carries checksums.
 func openSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, explainFile(path, err)
@@ -47,39 +47,33 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, err
 	if err != nil {
 		return nil, explainFile(path, err)
 	}
-	s := &Store{explain: explainSQLite(path), release: lock.Close}
-	if err := s.openFile(ctx, path, log); err != nil {
-		s.Close()
+	err = inspect(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = create(ctx, path, log)
+	}
+	if err != nil {
+		lock.Close()
 		return nil, err
+	}
+	// The writer's cache holds the leaves that a storm of spans touches; a
+	// reader's is small, since there are several.
+	s := &Store{
+		writer: sqliteDB(path, 1, "_txlock=immediate", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)",
+			"_pragma=foreign_keys(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(67108864)"),
+		reader:  sqliteDB(path, sqliteReaders, "_pragma=query_only(1)"),
+		explain: explainSQLite(path),
+		release: lock.Close,
+	}
+	if err := migrate(ctx, goose.DialectSQLite3, s.writer, log); err != nil {
+		s.Close()
+		return nil, s.failed("open "+path, err)
 	}
 	return s, nil
 }
 
-func (s *Store) openFile(ctx context.Context, path string, log *slog.Logger) error {
-	err := inspect(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = s.create(ctx, path, log)
-	}
-	if err != nil {
-		return err
-	}
-	// The writer's cache holds the leaves that a storm of spans touches; a
-	// reader's is small, since there are several.
-	s.writer = sqliteDB(path, "_txlock=immediate", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)",
-		"_pragma=foreign_keys(1)", "_pragma=cache_size(-16000)", "_pragma=journal_size_limit(67108864)")
-	s.writer.SetMaxOpenConns(1)
-	s.reader = sqliteDB(path, "_pragma=query_only(1)")
-	s.reader.SetMaxOpenConns(sqliteReaders)
-	s.reader.SetMaxIdleConns(sqliteReaders)
-	if err := migrate(ctx, goose.DialectSQLite3, s.writer, log); err != nil {
-		return s.failed("open", err)
-	}
-	return nil
-}
-
 // create makes a store beside path and then moves it there, so that path is
 // never half a store, whenever the power fails.
-func (s *Store) create(ctx context.Context, path string, log *slog.Logger) error {
+func create(ctx context.Context, path string, log *slog.Logger) error {
 	for _, suffix := range []string{"-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); err == nil {
 			return sereno.Errorf(sereno.Invalid, "%s is gone but its log %s is there: put the file back, or move the log away to begin anew", path, path+suffix)
@@ -97,15 +91,14 @@ func (s *Store) create(ctx context.Context, path string, log *slog.Logger) error
 		return explainFile(path, err)
 	}
 	f.Close()
-	db := sqliteDB(draft, "_txlock=immediate", "_pragma=synchronous(full)", fmt.Sprintf("_pragma=application_id(%d)", sqliteApplication))
-	db.SetMaxOpenConns(1)
+	db := sqliteDB(draft, 1, "_txlock=immediate", "_pragma=synchronous(full)", fmt.Sprintf("_pragma=application_id(%d)", sqliteApplication))
 	err = migrate(ctx, goose.DialectSQLite3, db, log)
 	if e := db.Close(); err == nil {
 		err = e
 	}
 	if err != nil {
 		discard()
-		return s.failed("make "+path, err)
+		return fmt.Errorf("make %s: %w", path, explainSQLite(path)(err))
 	}
 	if err := os.Rename(draft, path); err != nil {
 		discard()
@@ -114,7 +107,7 @@ func (s *Store) create(ctx context.Context, path string, log *slog.Logger) error
 	return explainFile(path, syncFolder(filepath.Dir(path)))
 }
 
-func sqliteDB(path string, options ...string) *sql.DB {
+func sqliteDB(path string, connections int, options ...string) *sql.DB {
 	// The path goes as a URI, since it may contain what means something in
 	// one. Nothing opens before the first query.
 	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String() + "?mode=rw&_pragma=busy_timeout(10000)&_pragma=temp_store(memory)"
@@ -125,6 +118,8 @@ func sqliteDB(path string, options ...string) *sql.DB {
 	if err != nil {
 		panic(err) // the driver is linked in; there is no other reason
 	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
 	return db
 }
 
@@ -158,6 +153,15 @@ func inspect(path string) error {
 		return damaged(path)
 	case binary.BigEndian.Uint32(header[68:]) != sqliteApplication:
 		return sereno.Errorf(sereno.Invalid, "%s is the SQLite file of another program, not a store of Sereno's: choose another file, or another folder for the data", path)
+	}
+	// With a log beside it the file may be short: the rest is in the log.
+	if _, err := os.Lstat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		pageSize, pages := int64(binary.BigEndian.Uint16(header[16:])), int64(binary.BigEndian.Uint32(header[28:]))
+		if info, err := f.Stat(); err != nil {
+			return explainFile(path, err)
+		} else if info.Size() < pageSize*pages {
+			return damaged(path)
+		}
 	}
 	return nil
 }

@@ -60,7 +60,11 @@ func faults(b *bench) {
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 3, Opened: at(5), Closed: at(4)}}})
 	found("incident 3 opened at")
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 4, Opened: at(5), Closed: at(6), Under: 77}}})
-	found("and more")
+	found("incident 4 hangs on incident 77")
+	b.commit(ledger.Entry{Incidents: []sereno.Incident{
+		{ID: 5, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(1)}, {ID: 6, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(2)},
+	}})
+	found("vantage point 3 has 2 open incidents", "and more")
 }
 
 // lives commits random histories of a few checks, some entries twice, and
