@@ -24,8 +24,8 @@ type Absence struct {
 }
 
 type absenceList struct {
-	window
-	paging
+	Window
+	Paging
 }
 
 func (d *desk) registerAbsences() {

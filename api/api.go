@@ -27,14 +27,16 @@ import (
 )
 
 // A Plan changes what is watched, in the store and in the running program at
-// once: when a call returns nil, both have it, and neither has otherwise.
-// Mistakes of the caller are sereno.Errors.
+// once. Mistakes of the caller are sereno.Errors: a name that is taken is a
+// Conflict, an unknown id NotFound, what the configuration file manages
+// Forbidden.
 type Plan interface {
 	// Add gives ids to new devices and their checks. It takes all of them or
-	// none.
+	// none. The Field of a mistake begins with "devices[3]".
 	Add(ctx context.Context, devices []sereno.Device) ([]sereno.Device, error)
-	// Replace gives the device with d's id all of d's other fields. A check
-	// whose name stays keeps its id and so its history.
+	// Replace gives the device with d's id all of d's other fields, and its
+	// checks ids: a check whose name and kind stay keeps its own and so its
+	// history.
 	Replace(ctx context.Context, d sereno.Device) (sereno.Device, error)
 	Remove(ctx context.Context, id sereno.DeviceID) error
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -72,18 +71,20 @@ type Recent struct {
 }
 
 type deviceList struct {
-	paging
+	Paging
 	Search string `query:"search" maxLength:"253" doc:"A part of the name or the address"`
 	Name   string `query:"name" maxLength:"100" doc:"Exactly this name"`
 	Tag    string `query:"tag" maxLength:"100" doc:"Has this tag"`
 	Status string `query:"status" enum:"up,degraded,down,unknown"`
 }
 
-type devicePath struct {
+// DevicePath is the part of a path that names a device.
+type DevicePath struct {
 	ID int64 `path:"id" minimum:"1"`
 }
 
-type deviceBody struct {
+// DeviceBody is a body that readDevices reads.
+type DeviceBody struct {
 	RawBody []byte
 }
 
@@ -162,7 +163,7 @@ func (d *desk) named(ctx context.Context, name string) ([]sereno.Device, error) 
 	}
 }
 
-func (d *desk) getDevice(ctx context.Context, in *devicePath) (*answer[Device], error) {
+func (d *desk) getDevice(ctx context.Context, in *DevicePath) (*answer[Device], error) {
 	device, err := d.Facts.Device(ctx, sereno.DeviceID(in.ID))
 	if err != nil {
 		return nil, fmt.Errorf("get device %d: %w", in.ID, err)
@@ -171,7 +172,7 @@ func (d *desk) getDevice(ctx context.Context, in *devicePath) (*answer[Device], 
 	return &answer[Device]{document}, err
 }
 
-func (d *desk) addDevices(ctx context.Context, in *deviceBody) (*made, error) {
+func (d *desk) addDevices(ctx context.Context, in *DeviceBody) (*made, error) {
 	wanted, many, err := readDevices(d.huma.OpenAPI().Components.Schemas, in.RawBody)
 	if err != nil {
 		return nil, err
@@ -197,19 +198,15 @@ func (d *desk) addDevices(ctx context.Context, in *deviceBody) (*made, error) {
 }
 
 func (d *desk) replaceDevice(ctx context.Context, in *struct {
-	devicePath
-	deviceBody
+	DevicePath
+	DeviceBody
 }) (*answer[Device], error) {
 	wanted, err := readDevice(d.huma.OpenAPI().Components.Schemas, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	old, err := d.changeable(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
 	device := wanted.device(d.Defaults)
-	device.ID, device.Created = old.ID, old.Created
+	device.ID = sereno.DeviceID(in.ID)
 	if err := d.validate(ctx, []sereno.Device{device}, false); err != nil {
 		return nil, err
 	}
@@ -220,27 +217,11 @@ func (d *desk) replaceDevice(ctx context.Context, in *struct {
 	return &answer[Device]{document}, err
 }
 
-func (d *desk) removeDevice(ctx context.Context, in *devicePath) (*struct{}, error) {
-	device, err := d.changeable(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Plan.Remove(ctx, device.ID); err != nil {
+func (d *desk) removeDevice(ctx context.Context, in *DevicePath) (*struct{}, error) {
+	if err := d.Plan.Remove(ctx, sereno.DeviceID(in.ID)); err != nil {
 		return nil, fmt.Errorf("remove device %d: %w", in.ID, err)
 	}
 	return nil, nil
-}
-
-// changeable returns a device that the API may change.
-func (d *desk) changeable(ctx context.Context, id int64) (sereno.Device, error) {
-	device, err := d.Facts.Device(ctx, sereno.DeviceID(id))
-	if err != nil {
-		return device, fmt.Errorf("get device %d: %w", id, err)
-	}
-	if device.FromFile {
-		return device, sereno.Errorf(sereno.Forbidden, "%q is managed by the configuration file; change it there", device.Name)
-	}
-	return device, nil
 }
 
 // device makes the document of one device.
@@ -333,7 +314,7 @@ func pattern(recent uint64, seen int) string {
 func (w Device) device(defaults sereno.Policy) sereno.Device {
 	device := sereno.Device{
 		Name: w.Name, Address: w.Address, Importance: w.Importance,
-		Tags: slices.Compact(slices.Sorted(slices.Values(w.Tags))), Parents: w.Parents, Paused: w.Paused,
+		Tags: w.Tags, Parents: w.Parents, Paused: w.Paused,
 	}
 	if len(w.Checks) == 0 {
 		w.Checks = []Check{{Kind: echoKind}}

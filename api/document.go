@@ -80,14 +80,15 @@ func page[F, T any](facts []F, cursor string, document func(F) T) *answer[Page[T
 	return &answer[Page[T]]{Page[T]{items, orNull(cursor)}}
 }
 
-// paging is the part of a query that every list has.
-type paging struct {
+// Paging is the part of a query that every list has. (It and its like are
+// exported because huma looks into embedded structs only then.)
+type Paging struct {
 	Cursor string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items at most"`
 }
 
-// span of time in a query.
-type window struct {
+// Window is a span of time in a query: [From, To).
+type Window struct {
 	From moment `query:"from" doc:"Begin, included"`
 	To   moment `query:"to" doc:"End, not included"`
 }
@@ -101,7 +102,7 @@ func orNull[T comparable](v T) *T {
 	return &v
 }
 
-// one and many document a body that is a single T or a page-like list of them.
+// oneOrMany describes a body that is one T or a list of them.
 func oneOrMany[T any](api huma.API) map[string]*huma.MediaType {
 	registry := api.OpenAPI().Components.Schemas
 	item := registry.Schema(reflect.TypeFor[T](), true, "")
@@ -114,6 +115,7 @@ func oneOrMany[T any](api huma.API) map[string]*huma.MediaType {
 	}}}}
 }
 
+// oneOf describes a body that is one T.
 func oneOf[T any](api huma.API) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {
 		Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, ""),

@@ -59,9 +59,9 @@ type Summary struct {
 }
 
 type historyQuery struct {
-	devicePath
-	window
-	paging
+	DevicePath
+	Window
+	Paging
 	CheckID int64 `query:"check_id" minimum:"1" doc:"Only this check of the device"`
 }
 
@@ -115,7 +115,7 @@ func (d *desk) history(ctx context.Context, in *historyQuery) (*answer[History],
 
 // bounds fills in the last 24 hours. What lies ahead is left out: it is not
 // known how long an open span will last.
-func (w window) bounds(now sereno.Instant) (from, to sereno.Instant, err error) {
+func (w Window) bounds(now sereno.Instant) (from, to sereno.Instant, err error) {
 	from, to = w.From.Instant, w.To.Instant
 	if to.IsZero() || to > now {
 		to = now
@@ -131,7 +131,7 @@ func (w window) bounds(now sereno.Instant) (from, to sereno.Instant, err error) 
 
 // cut brings spans into the order of pages and returns the page that was asked
 // for, and the cursor of the next: the place of the last span of this one.
-func (p paging) cut(spans []sereno.Span) (cut []sereno.Span, cursor string, err error) {
+func (p Paging) cut(spans []sereno.Span) (cut []sereno.Span, cursor string, err error) {
 	order := func(a, b sereno.Span) int {
 		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.Check, b.Check))
 	}

@@ -26,10 +26,11 @@ type Incident struct {
 }
 
 type incidentList struct {
-	window
-	paging
+	Window
+	Paging
 	DeviceID int64 `query:"device_id" minimum:"1" doc:"Only of this device"`
 	Open     bool  `query:"open" doc:"Only those that last"`
+	Under    int64 `query:"under" minimum:"1" doc:"Only those that hang on this incident of a parent"`
 }
 
 func (d *desk) registerIncidents() {
@@ -41,7 +42,7 @@ func (d *desk) registerIncidents() {
 
 func (d *desk) incidents(ctx context.Context, in *incidentList) (*answer[Page[Incident]], error) {
 	incidents, cursor, err := d.Facts.Incidents(ctx, store.IncidentQuery{
-		Device: sereno.DeviceID(in.DeviceID), OpenOnly: in.Open,
+		Device: sereno.DeviceID(in.DeviceID), OpenOnly: in.Open, Under: orNull(sereno.IncidentID(in.Under)),
 		From: in.From.Instant, To: in.To.Instant, Cursor: in.Cursor, Limit: in.Limit,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"sereno"
 	"sereno/ledger"
+	"sereno/probe/icmp"
 )
 
 // Sources are where the metrics come from. Those that are functions are asked
@@ -17,19 +18,8 @@ import (
 // source that is nil has no metrics.
 type Sources struct {
 	Statistics func(context.Context) (ledger.Statistics, error)
-	Echo       func() EchoCounts
+	Echo       func() icmp.Counters
 	Version    string
-}
-
-// EchoCounts are counts of the echo engine since it began, and how late it
-// sent: Lateness[i] looks were at most LatenessBounds[i] late (but later than
-// LatenessBounds[i-1]), the last of Lateness later than all bounds.
-type EchoCounts struct {
-	Sent, Received, Duplicate, Late, Foreign, SocketDrops uint64
-
-	LatenessBounds []time.Duration // ascending
-	Lateness       []uint64        // one more than LatenessBounds
-	LatenessSum    time.Duration
 }
 
 // Metrics are Sereno's own, in the shape of Prometheus.
@@ -127,18 +117,19 @@ func (ask statisticsCollector) Collect(to chan<- prometheus.Metric) {
 // echoes are the counts of the echo engine, by the name of their metric.
 var echoes = []struct {
 	desc *prometheus.Desc
-	of   func(EchoCounts) uint64
+	of   func(icmp.Counters) uint64
 }{
-	{desc("icmp_sent_total", "Echo requests sent."), func(c EchoCounts) uint64 { return c.Sent }},
-	{desc("icmp_received_total", "Echo replies received in time."), func(c EchoCounts) uint64 { return c.Received }},
-	{desc("icmp_duplicate_total", "Replies to a request that had its reply."), func(c EchoCounts) uint64 { return c.Duplicate }},
-	{desc("icmp_late_total", "Replies after their timeout."), func(c EchoCounts) uint64 { return c.Late }},
-	{desc("icmp_foreign_total", "Replies to nothing that was asked."), func(c EchoCounts) uint64 { return c.Foreign }},
-	{desc("icmp_socket_drops_total", "Packets that the socket had no room for."), func(c EchoCounts) uint64 { return c.SocketDrops }},
+	{desc("icmp_sent_total", "Echo requests sent."), func(c icmp.Counters) uint64 { return c.Sent }},
+	{desc("icmp_received_total", "Echo replies received in time."), func(c icmp.Counters) uint64 { return c.Received }},
+	{desc("icmp_duplicate_total", "Replies to a request that had its reply."), func(c icmp.Counters) uint64 { return c.Duplicate }},
+	{desc("icmp_late_total", "Replies after their timeout."), func(c icmp.Counters) uint64 { return c.Late }},
+	{desc("icmp_foreign_total", "Replies to nothing that was asked."), func(c icmp.Counters) uint64 { return c.Foreign }},
+	{desc("icmp_errors_total", "Requests that this machine did not send."), func(c icmp.Counters) uint64 { return c.Errors }},
+	{desc("icmp_socket_drops_total", "Packets that the socket had no room for."), func(c icmp.Counters) uint64 { return c.SocketDrops }},
 }
 
 // echoCollector reads the counts once for each scrape.
-type echoCollector func() EchoCounts
+type echoCollector func() icmp.Counters
 
 func (echoCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, e := range echoes {
@@ -152,16 +143,13 @@ func (ask echoCollector) Collect(to chan<- prometheus.Metric) {
 	for _, e := range echoes {
 		to <- prometheus.MustNewConstMetric(e.desc, prometheus.CounterValue, float64(e.of(c)))
 	}
-	if len(c.Lateness) != len(c.LatenessBounds)+1 {
-		return
-	}
-	below := make(map[float64]uint64, len(c.LatenessBounds))
+	below := make(map[float64]uint64, len(icmp.LatenessBounds))
 	var total uint64
-	for i, n := range c.Lateness {
+	for i, n := range c.Lateness.Counts {
 		total += n
-		if i < len(c.LatenessBounds) {
-			below[c.LatenessBounds[i].Seconds()] = total
+		if i < len(icmp.LatenessBounds) {
+			below[icmp.LatenessBounds[i].Seconds()] = total
 		}
 	}
-	to <- prometheus.MustNewConstHistogram(latenessDesc, total, c.LatenessSum.Seconds(), below)
+	to <- prometheus.MustNewConstHistogram(latenessDesc, total, c.Lateness.Sum.Seconds(), below)
 }

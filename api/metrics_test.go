@@ -13,6 +13,7 @@ import (
 	"sereno"
 	"sereno/ledger"
 	"sereno/probe"
+	"sereno/probe/icmp"
 )
 
 func TestMetricsSayWhatTheSourcesKnow(t *testing.T) {
@@ -26,13 +27,11 @@ func TestMetricsSayWhatTheSourcesKnow(t *testing.T) {
 				Queue:   4, Unwritten: 5, Refused: 6, Incidents: 8, Isolated: true,
 			}, nil
 		},
-		Echo: func() EchoCounts {
-			return EchoCounts{
-				Sent: 11, Received: 12, Duplicate: 13, Late: 14, Foreign: 15, SocketDrops: 16,
-				LatenessBounds: []time.Duration{time.Millisecond, 50 * time.Millisecond},
-				Lateness:       []uint64{100, 10, 1},
-				LatenessSum:    2 * time.Second,
-			}
+		Echo: func() icmp.Counters {
+			c := icmp.Counters{Sent: 11, Received: 12, Duplicate: 13, Late: 14, Foreign: 15, SocketDrops: 16, Errors: 17}
+			c.Lateness.Sum = 2 * time.Second
+			c.Lateness.Counts[0], c.Lateness.Counts[5], c.Lateness.Counts[len(icmp.LatenessBounds)] = 100, 10, 1
+			return c
 		},
 	})
 	m.Committed(3*time.Millisecond, nil)
@@ -47,6 +46,9 @@ sereno_checks{status="up"} 7
 # HELP sereno_icmp_duplicate_total Replies to a request that had its reply.
 # TYPE sereno_icmp_duplicate_total counter
 sereno_icmp_duplicate_total 13
+# HELP sereno_icmp_errors_total Requests that this machine did not send.
+# TYPE sereno_icmp_errors_total counter
+sereno_icmp_errors_total 17
 # HELP sereno_icmp_foreign_total Replies to nothing that was asked.
 # TYPE sereno_icmp_foreign_total counter
 sereno_icmp_foreign_total 15
@@ -74,7 +76,18 @@ sereno_ledger_queue_length 4
 # HELP sereno_look_lateness_seconds How long after they were due looks were sent.
 # TYPE sereno_look_lateness_seconds histogram
 sereno_look_lateness_seconds_bucket{le="0.001"} 100
+sereno_look_lateness_seconds_bucket{le="0.002"} 100
+sereno_look_lateness_seconds_bucket{le="0.005"} 100
+sereno_look_lateness_seconds_bucket{le="0.01"} 100
+sereno_look_lateness_seconds_bucket{le="0.02"} 100
 sereno_look_lateness_seconds_bucket{le="0.05"} 110
+sereno_look_lateness_seconds_bucket{le="0.1"} 110
+sereno_look_lateness_seconds_bucket{le="0.2"} 110
+sereno_look_lateness_seconds_bucket{le="0.5"} 110
+sereno_look_lateness_seconds_bucket{le="1"} 110
+sereno_look_lateness_seconds_bucket{le="2"} 110
+sereno_look_lateness_seconds_bucket{le="5"} 110
+sereno_look_lateness_seconds_bucket{le="10"} 110
 sereno_look_lateness_seconds_bucket{le="+Inf"} 111
 sereno_look_lateness_seconds_sum 2
 sereno_look_lateness_seconds_count 111

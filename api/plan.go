@@ -98,38 +98,27 @@ func invalid(wrong []error) error {
 	return summarise(p)
 }
 
-// validate finds the mistakes in devices that are to be watched: by the rules
-// of every plan, by the kinds' own, and against the devices that are there.
+// validate finds the mistakes in devices that are to be watched, by the rules
+// of every plan and by the kinds' own. What only the store can know for sure (a
+// name that is taken, a circle through other devices) is the Plan's to find.
 func (d *desk) validate(ctx context.Context, devices []sereno.Device, many bool) error {
-	above, err := d.above(ctx, devices)
-	if err != nil {
-		return err
+	var failed error
+	known := func(name string) bool {
+		there, err := d.named(ctx, name)
+		failed = errors.Join(failed, err)
+		return len(there) > 0
 	}
 	var found []error
-	for _, e := range sereno.ValidateDevices(append(devices[:len(devices):len(devices)], above...), nil) {
-		if place := 0; !inDevice(e.Field, &place) || place < len(devices) {
-			found = append(found, e)
-		}
+	for _, e := range sereno.ValidateDevices(devices, known) {
+		found = append(found, e)
+	}
+	if failed != nil {
+		return fmt.Errorf("look for a parent: %w", failed)
 	}
 	for i, device := range devices {
-		if len(found) >= maxMistakes {
-			break
-		}
-		field := fmt.Sprintf("devices[%d]", i)
-		if there, err := d.named(ctx, device.Name); err != nil {
-			return fmt.Errorf("look for the name of a device: %w", err)
-		} else if len(there) > 0 && there[0].ID != device.ID {
-			found = append(found, &sereno.Error{
-				Kind: sereno.Conflict, Field: field + ".name",
-				Text: fmt.Sprintf("%q is the name of device %d already; names are given once", device.Name, there[0].ID),
-			})
-		}
 		for k, c := range device.Checks {
-			found = append(found, d.validateKind(c, fmt.Sprintf("%s.checks[%d]", field, k))...)
+			found = append(found, d.validateKind(c, fmt.Sprintf("devices[%d].checks[%d]", i, k))...)
 		}
-	}
-	if len(found) == 0 {
-		return nil
 	}
 	return located(errors.Join(found...), many)
 }
@@ -151,62 +140,14 @@ func (d *desk) validateKind(c sereno.Check, field string) []error {
 	}}
 }
 
-// above returns the devices in the store that devices hang on, however far up,
-// without those that devices replace.
-func (d *desk) above(ctx context.Context, devices []sereno.Device) ([]sereno.Device, error) {
-	seen := make(map[string]bool)
-	replaced := make(map[sereno.DeviceID]bool)
-	var wanted []string
-	for _, device := range devices {
-		seen[device.Name] = true
-		replaced[device.ID] = true
-		wanted = append(wanted, device.Parents...)
-	}
-	var above []sereno.Device
-	for len(wanted) > 0 {
-		name := wanted[len(wanted)-1]
-		wanted = wanted[:len(wanted)-1]
-		if seen[name] || len(name) > 4*sereno.MaxName {
-			continue
-		}
-		seen[name] = true
-		parents, err := d.named(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("look for a parent: %w", err)
-		}
-		for _, p := range parents {
-			if !replaced[p.ID] {
-				above = append(above, p)
-				wanted = append(wanted, p.Parents...)
-			}
-		}
-	}
-	return above, nil
-}
-
-func inDevice(field string, place *int) bool {
-	n, _ := fmt.Sscanf(field, "devices[%d]", place)
-	return n == 1
-}
-
-// located names the places of mistakes as the body of the request has them:
-// "body.items[3].checks[0].interval_seconds" for
-// "devices[3].checks[0].interval".
+// located names the places of mistakes in devices as the body of the request
+// has them: "body.items[3].checks[0].interval_seconds" for
+// "devices[3].checks[0].interval". Errors without a place stay as they are.
 func located(err error, many bool) error {
 	var found []error
 	for e := range mistakes(err) {
-		if place := 0; inDevice(e.Field, &place) {
-			_, inside, _ := strings.Cut(e.Field, "]")
-			location := "body"
-			if many {
-				location = fmt.Sprintf("body.items[%d]", place)
-			}
-			e = &sereno.Error{Kind: e.Kind, Text: e.Text, Field: location + inside}
-			for _, length := range [...]string{".interval", ".timeout", ".rtt_above", ".loss_window"} {
-				if strings.HasSuffix(e.Field, length) {
-					e.Field += "_seconds"
-				}
-			}
+		if e.Field != "" {
+			e = &sereno.Error{Kind: e.Kind, Text: e.Text, Field: location(e.Field, many)}
 		}
 		found = append(found, e)
 	}
@@ -214,4 +155,21 @@ func located(err error, many bool) error {
 		return err
 	}
 	return errors.Join(found...)
+}
+
+func location(field string, many bool) string {
+	if inside, ok := strings.CutPrefix(field, "devices["); !ok {
+		field = "body." + field
+	} else if many {
+		field = "body.items[" + inside
+	} else {
+		_, inside, _ = strings.Cut(inside, "]")
+		field = "body" + inside
+	}
+	for _, length := range [...]string{".interval", ".timeout", ".rtt_above", ".loss_window"} {
+		if strings.HasSuffix(field, length) {
+			return field + "_seconds"
+		}
+	}
+	return field
 }

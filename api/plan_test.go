@@ -52,9 +52,9 @@ func TestBadPlansAreRefusedWithTheirPlace(t *testing.T) {
 		{"an address of a network", `{"name":"a","address":"10.0.0.0/24"}`, 422, "body.address", "one host"},
 		{"long address", `{"name":"a","address":"` + strings.Repeat("a.", 127) + `a"}`, 422, "body.address", "253"},
 		{"importance", `{"name":"a","address":"10.0.0.1","importance":"huge"}`, 422, "body.importance", "one of"},
-		{"many tags", `{"name":"a","address":"10.0.0.1","tags":[` + strings.Repeat(`"x",`, 100) + `"y"]}`, 201, "", ""},
+		{"many tags", `{"name":"a","address":"10.0.0.1","tags":[` + numbers(100) + `]}`, 201, "", ""},
 		{"too many tags", `{"name":"a","address":"10.0.0.1","tags":[` + numbers(101) + `]}`, 422, "body.tags", "at most 100"},
-		{"long tag", `{"name":"a","address":"10.0.0.1","tags":["ok","` + long + `"]}`, 422, "body.tags[0]", "at most 100 characters"},
+		{"long tag", `{"name":"a","address":"10.0.0.1","tags":["ok","` + long + `"]}`, 422, "body.tags[1]", "at most 100 characters"},
 		{"unknown parent", `{"name":"a","address":"10.0.0.1","parents":["nobody"]}`, 422, "body.parents[0]", `no device called "nobody"`},
 		{"its own parent", `{"name":"a","address":"10.0.0.1","parents":["a"]}`, 422, "body.parents[0]", "circle"},
 		{"interval of 50 ms", `{"name":"a","address":"10.0.0.1","checks":[{"kind":"icmp","interval_seconds":0.05}]}`, 422, "body.checks[0].interval_seconds", ">= 0.1"},
@@ -68,7 +68,6 @@ func TestBadPlansAreRefusedWithTheirPlace(t *testing.T) {
 		{"an unknown kind", `{"name":"a","address":"10.0.0.1","checks":[{"kind":"ping"}]}`, 422, "body.checks[0].kind", `no kind of check called "ping"; there are: icmp`},
 		{"settings of the kind", `{"name":"a","address":"10.0.0.1","checks":[{"kind":"icmp","settings":{"size":-1}}]}`, 422, "body.checks[0].settings", "0 to 1400"},
 		{"two checks of one name", `{"name":"a","address":"10.0.0.1","checks":[{"kind":"icmp"},{"kind":"icmp"}]}`, 409, "body.checks[1].name", "already"},
-		{"a name that is taken", `{"name":"there","address":"10.0.0.1"}`, 409, "body.name", `"there" is the name of device 1 already`},
 
 		{"empty list", `{"items":[]}`, 422, "body.items", "at least one"},
 		{"list of nothing", `{"items":null}`, 422, "body.items", "expected array"},
@@ -147,9 +146,11 @@ func FuzzPostDevices(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	m := &memory{}
+	h, log := remembered(f, m)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m := &memory{}
-		h, log := remembered(t, m)
+		m.devices = nil
+		log.Reset()
 		w := serve(h, request("POST", "/api/devices", string(body)+" "))
 		switch w.Code {
 		case 201:
