@@ -25,8 +25,9 @@ const defaultEvery = 5 * time.Second
 // when ctx ends. A mark that cannot be written is logged, once, and tried again
 // with the next; only the last one is an error.
 //
-// While the ledger's time is pending there is nothing true to write: the mark
-// before it stays, and so a process that ends while pending leaves one absence,
+// While the ledger's time is pending there is nothing true to write, and until
+// the ledger has settled (0 before) what the start found is not on disk: the
+// mark before it stays, and so a process that ends so early leaves one absence,
 // from that mark to the next start.
 func (k *Keeper) Run(ctx context.Context) error {
 	every := k.Every
@@ -54,7 +55,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 func (k *Keeper) write(every time.Duration, clean bool) error {
-	if k.Clock.Pending() {
+	settled := k.Settled()
+	if k.Clock.Pending() || settled == 0 {
 		return nil
 	}
 	r, now, err := k.Clock.Look()
@@ -62,6 +64,6 @@ func (k *Keeper) write(every time.Duration, clean bool) error {
 		return err
 	}
 	return k.Marks.Write(sereno.Mark{
-		Reading: r, Ledger: now, Settled: k.Settled(), Clean: clean, Every: every, PID: os.Getpid(),
+		Reading: r, Ledger: now, Settled: settled, Clean: clean, Every: every, PID: os.Getpid(),
 	})
 }

@@ -1,0 +1,150 @@
+// Package app puts the parts together, in one straight line. It is the only
+// package that knows them all.
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"sereno"
+	"sereno/api"
+	"sereno/clock"
+	"sereno/config"
+	"sereno/ledger"
+	"sereno/probe/all"
+	"sereno/probe/icmp"
+	"sereno/resolve"
+	"sereno/schedule"
+	"sereno/store"
+	"sereno/vantage"
+)
+
+// Options are what Run needs. Reload, Load and Ready may be nil.
+type Options struct {
+	Config  *config.Config
+	Reload  <-chan struct{}                // each value asks to load the configuration anew
+	Load    func() (*config.Config, error) // how
+	Ready   func(url string)               // called once it watches and can be asked
+	Version string
+	Log     *slog.Logger
+	Stdout  io.Writer
+}
+
+// Run watches until ctx ends and all is written down. What cannot work from
+// the start (a port in use, a store that is not ours) is an error before
+// anything was changed.
+func Run(ctx context.Context, o Options) error {
+	cfg, log := o.Config, o.Log
+	ln, err := api.Listen(ctx, cfg.Listen, cfg.InsecureListen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	facts, err := store.Open(ctx, "sqlite:"+filepath.Join(cfg.Data, "sereno.db"), log)
+	if err != nil {
+		return err
+	}
+	defer facts.Close()
+	marks, mark, _, err := clock.OpenMarks(filepath.Join(cfg.Data, "alive"), log)
+	if err != nil {
+		return err
+	}
+	defer marks.Close()
+	newest, err := facts.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	clk, found, err := clock.New(clock.Options{
+		Rhythm: sereno.Rhythm{Patience: cfg.ClockPatience}, Mark: mark, Newest: newest,
+	})
+	if err != nil {
+		return err
+	}
+
+	// The parts, each made from those before it.
+	var scheduler *schedule.Scheduler
+	var metrics *api.Metrics
+	beats := &beats{clock: clk, found: found}
+	books := ledger.New(ledger.Options{
+		Journal:   facts,
+		Beat:      beats.Take,
+		Look:      func(c sereno.CheckID) { scheduler.Look(c) },
+		Hurry:     func(c sereno.CheckID, on bool) { scheduler.Hurry(c, on) },
+		Hold:      max(cfg.IsolationHold, time.Nanosecond),
+		Committed: func(took time.Duration, _ *ledger.Entry) { metrics.Committed(took) },
+		Log:       log,
+	})
+	echo, err := icmp.New(icmp.Options{Deliver: books.Deliver, Clock: clk.Now, MaxPPS: cfg.MaxPPS, Log: log})
+	if err != nil {
+		return err
+	}
+	kinds := all.Kinds(echo)
+	scheduler = schedule.New(echo, clk.Now, log)
+	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echoCounts(echo), Version: o.Version})
+	witnesses := newWatchpost(books, scheduler, echo)
+	witnesses.Name(cfg.Witnesses)
+	scene := newScene(witnesses.Gateways)
+	var plan *plan
+	resolver := resolve.New(resolve.Options{Log: log, Changed: func(ctx context.Context, name string, addr netip.Addr) { plan.Resolved(ctx, name, addr) }})
+	plan = newPlan(planParts{
+		store: facts, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
+		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside,
+	})
+
+	count, err := facts.CountDevices(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := facts.ApplyFile(ctx, cfg.Devices, clk.Now()); err != nil {
+		return err
+	}
+	if count == 0 && len(cfg.Devices) == 0 {
+		if _, err := facts.AddDevices(ctx, thisMachine(), clk.Now()); err != nil {
+			return err
+		}
+	}
+	past := ledger.Past{Settled: mark.Settled}
+	if past.Incidents, err = facts.OpenIncidents(ctx); err != nil {
+		return err
+	}
+	if past.LastID, err = facts.LastIncidentID(ctx); err != nil {
+		return err
+	}
+	if count, err = plan.Load(ctx, past); err != nil {
+		return err
+	}
+
+	parts := newStack(ctx)
+	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
+	parts.start("keep signs of life", keeper.Run)
+	parts.start("read the clocks", beats.Run)
+	parts.start("ledger", books.Run)
+	parts.start("echo", echo.Run)
+	parts.start("schedule", scheduler.Run)
+	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
+	parts.start("witnesses", witnesses.Run)
+	parts.start("resolve names", resolver.Run)
+	if o.Load != nil {
+		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses) })
+	}
+	door := api.New(api.Options{
+		Plan: plan, Facts: facts, Watch: books, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
+		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
+	})
+	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
+
+	url := "http://" + ln.Addr().String()
+	var proposals []string
+	if !plan.looksOutside() {
+		proposals = scene.proposals()
+	}
+	greet(o.Stdout, o.Version, url, count, proposals)
+	if o.Ready != nil {
+		o.Ready(url)
+	}
+	return parts.wait(ctx)
+}

@@ -1,0 +1,291 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"sereno"
+	"sereno/ledger"
+	"sereno/probe"
+	"sereno/schedule"
+	"sereno/store"
+)
+
+// A plan keeps what is watched the same in the store and in the running parts.
+// One change is made at a time.
+type plan struct {
+	store    *store.Store
+	ledger   *ledger.Ledger
+	schedule *schedule.Scheduler
+	kinds    map[string]probe.Kind
+	now      func() sereno.Instant
+	log      *slog.Logger
+	names    func(add, drop []string) // tells the resolver
+	beyond   func(netip.Addr) bool    // beyond this machine?
+	outside  func(bool)               // told whether anything beyond this machine is watched
+
+	mu      sync.Mutex
+	addrs   map[string]netip.Addr                        // what names resolve to
+	named   map[string]map[sereno.DeviceID]sereno.Device // devices by the name that is their address
+	distant map[sereno.DeviceID]bool                     // those beyond this machine
+}
+
+// Add takes in new devices, all or none.
+func (p *plan) Add(ctx context.Context, devices []sereno.Device) ([]sereno.Device, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	added, err := p.store.AddDevices(ctx, devices, p.now())
+	if err != nil {
+		return nil, err
+	}
+	return added, p.enact(ctx, nil, added)
+}
+
+// Replace changes a device.
+func (p *plan) Replace(ctx context.Context, d sereno.Device) (sereno.Device, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.ours(ctx, d.ID); err != nil {
+		return d, err
+	}
+	if err := p.ledger.Flush(ctx); err != nil {
+		return d, err
+	}
+	before, after, err := p.store.ReplaceDevice(ctx, d, p.now())
+	if err != nil {
+		return d, err
+	}
+	return after, p.enact(ctx, []sereno.Device{before}, []sereno.Device{after})
+}
+
+// Remove stops watching a device. Its history stays.
+func (p *plan) Remove(ctx context.Context, id sereno.DeviceID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.ours(ctx, id); err != nil {
+		return err
+	}
+	if err := p.ledger.Flush(ctx); err != nil {
+		return err
+	}
+	gone, err := p.store.RemoveDevice(ctx, id, p.now())
+	if err != nil {
+		return err
+	}
+	return p.enact(ctx, []sereno.Device{gone}, nil)
+}
+
+// Apply makes the devices of the configuration file those that are watched
+// because of it.
+func (p *plan) Apply(ctx context.Context, devices []sereno.Device) (store.Applied, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.ledger.Flush(ctx); err != nil {
+		return store.Applied{}, err
+	}
+	done, err := p.store.ApplyFile(ctx, devices, p.now())
+	if err != nil {
+		return done, err
+	}
+	before, after := done.Removed, done.Added
+	for _, c := range done.Changed {
+		before, after = append(before, c.Old), append(after, c.New)
+	}
+	return done, p.enact(ctx, before, after)
+}
+
+// ours refuses to change what the configuration file manages.
+func (p *plan) ours(ctx context.Context, id sereno.DeviceID) error {
+	d, err := p.store.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	if d.FromFile {
+		return sereno.Errorf(sereno.Forbidden, "%s is managed by the configuration file: change it there", d.Name)
+	}
+	return nil
+}
+
+// enact brings what the store has taken in to the running parts: before are
+// devices as they were, after as they are now.
+func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
+	ctx = context.WithoutCancel(ctx) // the store has it: the rest must follow
+	kept := map[sereno.DeviceID]bool{}
+	living := map[sereno.CheckID]bool{}
+	for _, d := range after {
+		kept[d.ID] = true
+		for _, c := range d.Checks {
+			living[c.ID] = !d.Paused
+		}
+	}
+	var idle []sereno.CheckID
+	var gone []sereno.DeviceID
+	for _, d := range before {
+		p.unname(d)
+		if !kept[d.ID] {
+			gone = append(gone, d.ID)
+			delete(p.distant, d.ID)
+		}
+		for _, c := range d.Checks {
+			if !living[c.ID] {
+				idle = append(idle, c.ID)
+			}
+		}
+	}
+	p.schedule.Drop(idle)
+	places, items, err := p.prepare(after)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.ledger.Forget(ctx, gone), p.ledger.Watch(ctx, places)); err != nil {
+		return err
+	}
+	p.schedule.Set(items)
+	p.outside(len(p.distant) > 0)
+	return nil
+}
+
+// prepare makes devices ready to be watched. Those that are paused are
+// watched, but not looked at.
+func (p *plan) prepare(devices []sereno.Device) (places []ledger.Place, items []schedule.Item, err error) {
+	places = make([]ledger.Place, 0, len(devices))
+	items = make([]schedule.Item, 0, len(devices))
+	var names []string
+	for _, d := range devices {
+		addr, err := netip.ParseAddr(d.Address)
+		if err != nil {
+			if p.named[d.Address] == nil {
+				p.named[d.Address] = map[sereno.DeviceID]sereno.Device{}
+				names = append(names, d.Address)
+			}
+			p.named[d.Address][d.ID] = d
+			addr = p.addrs[d.Address]
+		}
+		places = append(places, ledger.Place{Device: d, Beyond: p.place(d.ID, addr)})
+		if d.Paused {
+			continue
+		}
+		for _, c := range d.Checks {
+			item, err := p.item(d, c, addr)
+			if err != nil {
+				return nil, nil, err
+			}
+			items = append(items, item)
+		}
+	}
+	p.names(names, nil)
+	return places, items, nil
+}
+
+// place notes where a device is, and returns whether that is beyond this
+// machine. A name that is not resolved yet is taken to be.
+func (p *plan) place(id sereno.DeviceID, addr netip.Addr) bool {
+	if addr.IsValid() && !p.beyond(addr) {
+		delete(p.distant, id)
+		return false
+	}
+	p.distant[id] = true
+	return true
+}
+
+func (p *plan) item(d sereno.Device, c sereno.Check, addr netip.Addr) (schedule.Item, error) {
+	kind := p.kinds[c.Kind]
+	if kind == nil {
+		return schedule.Item{}, sereno.Errorf(sereno.Invalid, "%s: there is no check of kind %q", d.Name, c.Kind)
+	}
+	target, err := kind.Target(c.ID, addr, c.Policy.Timeout, c.Settings)
+	if err != nil {
+		return schedule.Item{}, fmt.Errorf("prepare check %s of %s: %w", c.Name, d.Name, err)
+	}
+	return schedule.Item{Target: target, Interval: c.Policy.Interval}, nil
+}
+
+func (p *plan) unname(d sereno.Device) {
+	if m := p.named[d.Address]; m != nil {
+		if delete(m, d.ID); len(m) == 0 {
+			delete(p.named, d.Address)
+			delete(p.addrs, d.Address)
+			p.names(nil, []string{d.Address})
+		}
+	}
+}
+
+// Resolved aims the looks at devices of that name at another address.
+func (p *plan) Resolved(ctx context.Context, name string, addr netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.named[name] == nil || p.addrs[name] == addr {
+		return
+	}
+	p.addrs[name] = addr
+	var items []schedule.Item
+	for _, d := range p.named[name] {
+		if err := p.ledger.Beyond(ctx, d.ID, p.place(d.ID, addr)); err != nil {
+			return // the ledger has stopped: so does the program
+		}
+		for _, c := range d.Checks {
+			if d.Paused {
+				continue
+			}
+			item, err := p.item(d, c, addr)
+			if err != nil {
+				p.log.Error("cannot aim at a resolved address", "device", d.Name, "address", addr, "err", err)
+				continue
+			}
+			items = append(items, item)
+		}
+	}
+	p.schedule.Set(items)
+	p.outside(len(p.distant) > 0)
+}
+
+// Load begins with what the store holds, before anything runs.
+func (p *plan) Load(ctx context.Context, past ledger.Past) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var devices []sereno.Device
+	for d, err := range p.store.AllDevices(ctx) {
+		if err != nil {
+			return 0, fmt.Errorf("load devices: %w", err)
+		}
+		devices = append(devices, d)
+	}
+	places, items, err := p.prepare(devices)
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	past.Open = func(yield func(sereno.Span) bool) {
+		for s, err := range p.store.OpenSpans(ctx) {
+			if failed = err; err != nil || !yield(s) {
+				return
+			}
+		}
+	}
+	p.ledger.Load(places, past)
+	if failed != nil {
+		return 0, fmt.Errorf("load states: %w", failed)
+	}
+	p.schedule.Set(items)
+	p.outside(len(p.distant) > 0)
+	return len(devices), nil
+}
+
+// looksOutside reports whether anything beyond this machine is watched.
+func (p *plan) looksOutside() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.distant) > 0
+}
+
+// newPlan makes an empty plan.
+func newPlan(p plan) *plan {
+	p.addrs = map[string]netip.Addr{}
+	p.named = map[string]map[sereno.DeviceID]sereno.Device{}
+	p.distant = map[sereno.DeviceID]bool{}
+	return &p
+}
