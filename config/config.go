@@ -1,0 +1,112 @@
+// Package config turns the configuration file into vocabulary. All mistakes of
+// a file are found at once, each with its line.
+//
+// Flags beat the environment, which beats the file, which beats Default: load
+// the file, let Environ write over it, then the flags.
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"sereno"
+	"sereno/probe"
+)
+
+// A Config is what the operator wants.
+type Config struct {
+	Listen         string        `env:"LISTEN"`          // "127.0.0.1:8080"; port 0 takes a free one
+	InsecureListen bool          `env:"INSECURE_LISTEN"` // allow addresses that others can reach
+	Data           string        `env:"DATA"`            // the folder of the store
+	Witnesses      []netip.Addr  `env:"WITNESSES"`       // besides the default gateways
+	MaxPPS         int           `env:"MAX_PPS"`         // packets a second that all looks may send; 0: no limit
+	IsolationHold  time.Duration `env:"ISOLATION_HOLD"`  // how long a Down waits for the witnesses; at most 1 min
+	AliveInterval  time.Duration `env:"ALIVE_INTERVAL"`  // between alive marks; 1 s to 10 min
+	ClockPatience  time.Duration `env:"CLOCK_PATIENCE"`  // how long a wrong clock is waited for; at most 24 h
+
+	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
+	Devices  []sereno.Device `env:"-"` // those of the file: FromFile is set, no IDs are
+}
+
+// Default returns what holds where nobody says anything else.
+func Default() *Config {
+	return &Config{
+		Listen:        "127.0.0.1:8080",
+		Data:          "./data",
+		IsolationHold: 2 * time.Second,
+		AliveInterval: 5 * time.Second,
+		ClockPatience: 10 * time.Minute,
+		Defaults:      sereno.DefaultPolicy,
+	}
+}
+
+// Load reads and parses a file. Mistakes in it are Errors; any other error
+// means that it could not be read.
+func Load(path string, kinds []probe.Kind) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration file: %w", err)
+	}
+	return Parse(path, text, kinds)
+}
+
+// Parse turns the text of a file into a Config. name is what mistakes call the
+// file; kinds are the checks that there can be. The error is of type Errors.
+func Parse(name string, text []byte, kinds []probe.Kind) (*Config, error) {
+	return parse(name, text, kinds, chunkSize)
+}
+
+// Validate returns every mistake of the settings, Field being the key of the
+// file. Devices and the defaults of checks are not among them.
+func (c *Config) Validate() []*sereno.Error {
+	var errs []*sereno.Error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, &sereno.Error{Kind: sereno.Invalid, Field: field, Text: fmt.Sprintf(format, args...)})
+	}
+	within := func(field string, d, least, most time.Duration) {
+		if d < least || d > most {
+			wrong(field, "%s is %s to %s, not %s", field, least, most, d)
+		}
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
+		wrong("listen", "listen is an address and a port such as 127.0.0.1:8080, not %q", c.Listen)
+	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		wrong("listen", "the port to listen on is a number from 0 to 65535, not %q", port)
+	} else if port != strconv.FormatUint(n, 10) {
+		wrong("listen", "write the port to listen on as %d, not %q", n, port)
+	}
+	if c.Data == "" {
+		wrong("data", "data names the folder of the store, such as ./data")
+	}
+	for i, w := range c.Witnesses {
+		if err := sereno.ValidateAddress(w.String()); err != nil {
+			wrong(fmt.Sprintf("witnesses[%d]", i), "a witness is one host: %s", err)
+		}
+	}
+	if c.MaxPPS < 0 {
+		wrong("max_pps", "max_pps is a number of packets a second, or 0 for no limit, not %d", c.MaxPPS)
+	}
+	within("isolation_hold", c.IsolationHold, 0, time.Minute)
+	within("alive_interval", c.AliveInterval, time.Second, 10*time.Minute)
+	within("clock_patience", c.ClockPatience, 0, 24*time.Hour)
+	return errs
+}
+
+// CheckListen refuses to listen where others than this machine can connect,
+// unless InsecureListen says that it is meant. It is asked last, when the
+// environment and the flags have spoken.
+func (c *Config) CheckListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil || c.InsecureListen || host == "localhost" {
+		return nil // a malformed one is Validate's to tell
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() {
+		return nil
+	}
+	return sereno.Errorf(sereno.Invalid, "listen %s: there are no users yet, so anyone who can connect could change what is watched; "+
+		"listen on a loopback address such as 127.0.0.1:8080, or add --insecure-listen if you mean it", c.Listen)
+}
