@@ -59,8 +59,8 @@ type Watch interface {
 	Statistics(ctx context.Context) (ledger.Statistics, error)
 }
 
-// Options are what the API is made from. All but Metrics, Log and
-// InsecureListen are needed.
+// Options are what the API is made from. Plan, Facts, Watch and Now are
+// needed.
 type Options struct {
 	Plan           Plan
 	Facts          Facts

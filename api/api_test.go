@@ -190,9 +190,9 @@ func TestPagesCoverAListThatChanges(t *testing.T) {
 		items = append(items, fmt.Sprintf(`{"name":"d%03d","address":"10.0.1.%d","tags":["t%d"]}`, i, i%250, i%2))
 	}
 	var added Page[Device]
-	w.do(201, "POST", "/api/devices", `{"items":[`+strings.Join(items, ",")+`]}`, &added)
-	if len(added.Items) != 250 {
-		t.Fatalf("added %d", len(added.Items))
+	header := w.do(201, "POST", "/api/devices", `{"items":[`+strings.Join(items, ",")+`]}`, &added)
+	if len(added.Items) != 250 || header["Location"] != nil {
+		t.Fatalf("added %d at %q", len(added.Items), header["Location"])
 	}
 	var names []string
 	path := "/api/devices"
@@ -224,6 +224,14 @@ func TestPagesCoverAListThatChanges(t *testing.T) {
 	w.do(200, "GET", "/api/devices?limit=1000&tag=t1&search=d00", "", &p)
 	if len(p.Items) != 5 || p.NextCursor != nil {
 		t.Errorf("a search: %d items", len(p.Items))
+	}
+	w.do(200, "GET", "/api/devices?status=unknown&limit=1000", "", &p)
+	if len(p.Items) != 248 {
+		t.Errorf("of unknown status: %d items", len(p.Items))
+	}
+	w.do(200, "GET", "/api/devices?status=down", "", &p)
+	if len(p.Items) != 0 {
+		t.Errorf("of status down: %d items", len(p.Items))
 	}
 	w.do(200, "GET", "/api/devices?name=nobody", "", &p)
 	if len(p.Items) != 0 {

@@ -38,7 +38,7 @@ type Device struct {
 // A Check is the document of one way in which a device is looked at.
 type Check struct {
 	ID         sereno.CheckID  `json:"id" readOnly:"true"`
-	Name       string          `json:"name" required:"false" doc:"Unique within its device; left out: its kind. A check that keeps its name keeps its history"`
+	Name       string          `json:"name" required:"false" doc:"Unique within its device; left out: its kind. A check that keeps its name and kind keeps its history"`
 	Kind       string          `json:"kind" example:"icmp"`
 	Interval   Seconds         `json:"interval_seconds" required:"false" minimum:"0.1" maximum:"86400" doc:"Between looks"`
 	Timeout    Seconds         `json:"timeout_seconds" required:"false" minimum:"0.001" maximum:"86400" doc:"How long an answer may take, at most the interval"`
@@ -94,28 +94,32 @@ type made struct {
 }
 
 func (d *desk) registerDevices() {
-	device := huma.Operation{OperationID: "listDevices", Method: http.MethodGet, Path: "/api/devices", Summary: "Devices, as they are now"}
-	register(d, device, d.listDevices)
+	list := huma.Operation{OperationID: "listDevices", Method: http.MethodGet, Path: "/api/devices", Summary: "Devices, as they are now"}
+	register(d, list, d.listDevices)
 
-	device = huma.Operation{OperationID: "getDevice", Method: http.MethodGet, Path: "/api/devices/{id}", Summary: "One device, as it is now"}
-	register(d, device, d.getDevice)
+	get := huma.Operation{OperationID: "getDevice", Method: http.MethodGet, Path: "/api/devices/{id}", Summary: "One device, as it is now"}
+	register(d, get, d.getDevice)
 
+	one := schema[Device](d.huma)
 	// huma would check a raw body against its description, which cannot say
 	// where in a list a mistake is; so it gets the description afterwards.
 	add := huma.Operation{
 		OperationID: "addDevices", Method: http.MethodPost, Path: "/api/devices", Summary: "Watch one more device, or many: all of them or none",
 		DefaultStatus: http.StatusCreated, MaxBodyBytes: maxBody, RequestBody: &huma.RequestBody{Required: true},
-		Responses: map[string]*huma.Response{"201": {Description: "What was added, in the shape of the request", Content: oneOrMany[Device](d.huma)}},
+		Responses: map[string]*huma.Response{"201": {Description: "What was added, in the shape of the request", Content: oneOf(one, schema[Page[Device]](d.huma))}},
 	}
 	register(d, add, d.addDevices)
-	add.RequestBody.Content = oneOrMany[Device](d.huma)
+	add.RequestBody.Content = oneOf(one, &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"items"},
+		Properties: map[string]*huma.Schema{"items": {Type: huma.TypeArray, Items: one}},
+	})
 
 	replace := huma.Operation{
 		OperationID: "replaceDevice", Method: http.MethodPut, Path: "/api/devices/{id}", Summary: "Change a device: what is left out gets its default",
 		MaxBodyBytes: maxBody, RequestBody: &huma.RequestBody{Required: true},
 	}
 	register(d, replace, d.replaceDevice)
-	replace.RequestBody.Content = oneOf[Device](d.huma)
+	replace.RequestBody.Content = oneOf(one)
 
 	remove := huma.Operation{OperationID: "removeDevice", Method: http.MethodDelete, Path: "/api/devices/{id}", Summary: "Watch a device no longer"}
 	register(d, remove, d.removeDevice)
@@ -277,7 +281,7 @@ func deviceDocument(d sereno.Device, live map[sereno.CheckID]ledger.Live) Device
 
 func checkDocument(c sereno.Check, l ledger.Live) Check {
 	p := c.Policy
-	document := Check{
+	return Check{
 		ID: c.ID, Name: c.Name, Kind: c.Kind,
 		Interval: Seconds(p.Interval), Timeout: Seconds(p.Timeout), Fall: p.Fall, Rise: p.Rise,
 		RTTAbove: Seconds(p.RTTAbove), LossAbove: p.LossAbove, LossWindow: Seconds(p.LossWindow), Settings: c.Settings,
@@ -285,7 +289,6 @@ func checkDocument(c sereno.Check, l ledger.Live) Check {
 		Last:   Last{At: l.Last, RTT: orNull(Seconds(l.RTT))},
 		Recent: Recent{Looks: l.Looks, Lost: l.Lost, Pattern: pattern(l.Recent, l.Seen)},
 	}
-	return document
 }
 
 // isEcho says whether a check's silence weighs more than older news of others.

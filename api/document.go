@@ -102,24 +102,14 @@ func orNull[T comparable](v T) *T {
 	return &v
 }
 
-// oneOrMany describes a body that is one T or a list of them.
-func oneOrMany[T any](api huma.API) map[string]*huma.MediaType {
-	registry := api.OpenAPI().Components.Schemas
-	item := registry.Schema(reflect.TypeFor[T](), true, "")
-	return map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{OneOf: []*huma.Schema{
-		item,
-		{
-			Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"items"},
-			Properties: map[string]*huma.Schema{"items": {Type: huma.TypeArray, Items: item}},
-		},
-	}}}}
+// oneOf describes a JSON body that is one of schemas.
+func oneOf(schemas ...*huma.Schema) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{OneOf: schemas}}}
 }
 
-// oneOf describes a body that is one T.
-func oneOf[T any](api huma.API) map[string]*huma.MediaType {
-	return map[string]*huma.MediaType{"application/json": {
-		Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, ""),
-	}}
+// schema is the description of T.
+func schema[T any](api huma.API) *huma.Schema {
+	return api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
 // settings keeps a kind's settings as they are, and "none" as null.
