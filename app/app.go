@@ -15,7 +15,7 @@ import (
 	"sereno/clock"
 	"sereno/config"
 	"sereno/ledger"
-	"sereno/probe/all"
+	"sereno/probe"
 	"sereno/probe/icmp"
 	"sereno/resolve"
 	"sereno/schedule"
@@ -75,21 +75,29 @@ func Run(ctx context.Context, o Options) error {
 		Look:      func(c sereno.CheckID) { scheduler.Look(c) },
 		Hurry:     func(c sereno.CheckID, on bool) { scheduler.Hurry(c, on) },
 		Hold:      max(cfg.IsolationHold, time.Nanosecond),
-		Committed: func(took time.Duration, _ *ledger.Entry) { metrics.Committed(took) },
+		Committed: func(took time.Duration, e *ledger.Entry) { metrics.Committed(took, e) },
 		Log:       log,
 	})
 	echo, err := icmp.New(icmp.Options{Deliver: books.Deliver, Clock: clk.Now, MaxPPS: cfg.MaxPPS, Log: log})
 	if err != nil {
 		return err
 	}
-	kinds := all.Kinds(echo)
+	if err := echo.Permitted(); err != nil {
+		log.Error("no looks can be taken: every check stays unknown until this is mended", "err", err)
+	}
+	kinds := []probe.Kind{echo}
 	scheduler = schedule.New(echo, clk.Now, log)
-	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echoCounts(echo), Version: o.Version})
+	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Version: o.Version})
 	witnesses := newWatchpost(books, scheduler, echo)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
 	var plan *plan
-	resolver := resolve.New(resolve.Options{Log: log, Changed: func(ctx context.Context, name string, addr netip.Addr) { plan.Resolved(ctx, name, addr) }})
+	resolver := resolve.New(resolve.Options{Changed: func(name string, addr netip.Addr, err error) {
+		if err != nil {
+			log.Warn("a name does not resolve; its devices are looked at where they last were", "name", name, "err", err)
+		}
+		plan.Resolved(name, addr)
+	}})
 	plan = newPlan(planParts{
 		store: facts, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
 		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside,

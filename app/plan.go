@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"sereno"
 	"sereno/ledger"
 	"sereno/probe"
+	"sereno/resolve"
 	"sereno/schedule"
 	"sereno/store"
 )
@@ -18,20 +21,34 @@ import (
 // A plan keeps what is watched the same in the store and in the running parts.
 // One change is made at a time.
 type plan struct {
-	store    *store.Store
-	ledger   *ledger.Ledger
-	schedule *schedule.Scheduler
-	kinds    map[string]probe.Kind
-	now      func() sereno.Instant
-	log      *slog.Logger
-	names    func(add, drop []string) // tells the resolver
-	beyond   func(netip.Addr) bool    // beyond this machine?
-	outside  func(bool)               // told whether anything beyond this machine is watched
+	planParts
 
 	mu      sync.Mutex
 	addrs   map[string]netip.Addr                        // what names resolve to
 	named   map[string]map[sereno.DeviceID]sereno.Device // devices by the name that is their address
 	distant map[sereno.DeviceID]bool                     // those beyond this machine
+}
+
+// planParts are what a plan works on.
+type planParts struct {
+	store    *store.Store
+	ledger   *ledger.Ledger
+	schedule *schedule.Scheduler
+	kinds    []probe.Kind
+	now      func() sereno.Instant
+	log      *slog.Logger
+	resolver *resolve.Resolver
+	beyond   func(netip.Addr) bool // beyond this machine?
+	outside  func(bool)            // told whether anything beyond this machine is watched
+}
+
+func newPlan(parts planParts) *plan {
+	return &plan{
+		planParts: parts,
+		addrs:     map[string]netip.Addr{},
+		named:     map[string]map[sereno.DeviceID]sereno.Device{},
+		distant:   map[sereno.DeviceID]bool{},
+	}
 }
 
 // Add takes in new devices, all or none.
@@ -154,13 +171,11 @@ func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
 func (p *plan) prepare(devices []sereno.Device) (places []ledger.Place, items []schedule.Item, err error) {
 	places = make([]ledger.Place, 0, len(devices))
 	items = make([]schedule.Item, 0, len(devices))
-	var names []string
 	for _, d := range devices {
 		addr, err := netip.ParseAddr(d.Address)
 		if err != nil {
 			if p.named[d.Address] == nil {
 				p.named[d.Address] = map[sereno.DeviceID]sereno.Device{}
-				names = append(names, d.Address)
 			}
 			p.named[d.Address][d.ID] = d
 			addr = p.addrs[d.Address]
@@ -177,7 +192,7 @@ func (p *plan) prepare(devices []sereno.Device) (places []ledger.Place, items []
 			items = append(items, item)
 		}
 	}
-	p.names(names, nil)
+	p.rename()
 	return places, items, nil
 }
 
@@ -193,11 +208,11 @@ func (p *plan) place(id sereno.DeviceID, addr netip.Addr) bool {
 }
 
 func (p *plan) item(d sereno.Device, c sereno.Check, addr netip.Addr) (schedule.Item, error) {
-	kind := p.kinds[c.Kind]
-	if kind == nil {
+	i := slices.IndexFunc(p.kinds, func(k probe.Kind) bool { return k.Name() == c.Kind })
+	if i < 0 {
 		return schedule.Item{}, sereno.Errorf(sereno.Invalid, "%s: there is no check of kind %q", d.Name, c.Kind)
 	}
-	target, err := kind.Target(c.ID, addr, c.Policy.Timeout, c.Settings)
+	target, err := p.kinds[i].Target(c.ID, addr, c.Policy.Timeout, c.Settings)
 	if err != nil {
 		return schedule.Item{}, fmt.Errorf("prepare check %s of %s: %w", c.Name, d.Name, err)
 	}
@@ -208,23 +223,28 @@ func (p *plan) unname(d sereno.Device) {
 	if m := p.named[d.Address]; m != nil {
 		if delete(m, d.ID); len(m) == 0 {
 			delete(p.named, d.Address)
-			delete(p.addrs, d.Address)
-			p.names(nil, []string{d.Address})
 		}
 	}
 }
 
+// rename tells the resolver which names there are. The resolver tells a name's
+// address once, so it is kept for as long as the name is.
+func (p *plan) rename() {
+	maps.DeleteFunc(p.addrs, func(name string, _ netip.Addr) bool { return p.named[name] == nil })
+	p.resolver.Set(slices.Collect(maps.Keys(p.named)))
+}
+
 // Resolved aims the looks at devices of that name at another address.
-func (p *plan) Resolved(ctx context.Context, name string, addr netip.Addr) {
+func (p *plan) Resolved(name string, addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.named[name] == nil || p.addrs[name] == addr {
+	if p.named[name] == nil || !addr.IsValid() || p.addrs[name] == addr {
 		return
 	}
 	p.addrs[name] = addr
 	var items []schedule.Item
 	for _, d := range p.named[name] {
-		if err := p.ledger.Beyond(ctx, d.ID, p.place(d.ID, addr)); err != nil {
+		if err := p.ledger.Beyond(context.Background(), d.ID, p.place(d.ID, addr)); err != nil {
 			return // the ledger has stopped: so does the program
 		}
 		for _, c := range d.Checks {
@@ -280,12 +300,4 @@ func (p *plan) looksOutside() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.distant) > 0
-}
-
-// newPlan makes an empty plan.
-func newPlan(p plan) *plan {
-	p.addrs = map[string]netip.Addr{}
-	p.named = map[string]map[sereno.DeviceID]sereno.Device{}
-	p.distant = map[sereno.DeviceID]bool{}
-	return &p
 }

@@ -5,12 +5,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"sereno"
-	"sereno/api"
-	"sereno/probe/icmp"
 	"sereno/vantage"
 )
 
@@ -97,16 +94,4 @@ func greet(w io.Writer, version, url string, count int, proposals []string) {
 		}
 	}
 	fmt.Fprintln(w)
-}
-
-// echoCounts are the echo engine's counts in the shape of the metrics.
-func echoCounts(e *icmp.Engine) func() api.EchoCounts {
-	bounds := slices.Clone(icmp.LatenessBounds[:])
-	return func() api.EchoCounts {
-		c := e.Counters()
-		return api.EchoCounts{
-			Sent: c.Sent, Received: c.Received, Duplicate: c.Duplicate, Late: c.Late, Foreign: c.Foreign, SocketDrops: c.SocketDrops,
-			LatenessBounds: bounds, Lateness: c.Lateness.Counts[:], LatenessSum: c.Lateness.Sum,
-		}
-	}
 }
