@@ -364,6 +364,25 @@ func TestLossIsCounted(t *testing.T) {
 	}
 }
 
+// TestBurstIsNotDropped: who asks many hosts at once is not punished by the
+// lab itself.
+func TestBurstIsNotDropped(t *testing.T) {
+	const hosts = 20_000
+	n := New(t, Script{})
+	a := newAsker(t, n.Namespace, false)
+	host := addr("10.0.0.0")
+	for range hosts {
+		host = host.Next()
+		a.ask(host)
+	}
+	for until := time.Now().Add(patience); time.Now().Before(until) && counts(t, n.Responder).Answered < hosts; {
+		time.Sleep(time.Millisecond)
+	}
+	if c := counts(t, n.Responder); c.Answered != hosts || c.Dropped != 0 || c.Unsent != 0 {
+		t.Errorf("counted %+v", c)
+	}
+}
+
 func TestSilenceAndRestore(t *testing.T) {
 	n := New(t, Script{Behind: []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}}})
 	a := newAsker(t, n.Namespace, false)
