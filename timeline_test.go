@@ -224,6 +224,8 @@ func TestTimeline(t *testing.T) {
 		{"stopped by a signal", "start; run 1m; stall 5s; run 1m", "stalled 5s±250ms"},
 		{"a late beat is no absence", "start; run 1m; stall 2s; run 1m", ""},
 
+		{"more than two seconds are", "start; run 1m; stall 2500ms; run 1m; sleep 2100ms; run 1m", "stalled 2.5s±250ms, suspended 2.2s±100ms"},
+
 		{"set forward an hour: nobody watched a time that did not exist", "start; run 1m; set 1h; run 1m", "clock_step 1h0m0s, step 1h0m0s, ledger off by 1h0m0s"},
 		{"set right by an hour", "set -1h; start; run 1m; set 1h; run 1m", "clock_step 1h0m0s, step 1h0m0s"},
 		{"set forward five minutes", "start; run 1m; set 5m; run 1m", "clock_step 5m0s, step 5m0s, ledger off by 5m0s"},
@@ -231,6 +233,7 @@ func TestTimeline(t *testing.T) {
 		{"set back five minutes and forth", "start; run 1m; set -5m; run 100s; set 5m; run 200s", "step -5m0s, step 5m0s"},
 		{"set forth and back", "start; run 1m; set 5m; run 1m; set -5m; run 1m", "clock_step 5m0s, step 5m0s, step -5m0s, ledger off by 4m59.97s"},
 		{"less than a second is followed without a word", "start; set 500ms; run 20m", "ledger off by 500ms"},
+		{"nothing is followed blindly", "start; set 500ms; run 1s; stall 1h", "stalled 1h0m0s±250ms"},
 		{"a leap second is less than it seems", "start; run 1m; set -999ms; run 10s; set 999ms; run 1m", ""},
 		{"two small steps make a large one", "start; run 1m; set 600ms; run 1s; set 600ms; run 1s", "clock_step 1.2s, step 1.2s, ledger off by 1.2s"},
 		{"asleep, and set when it woke", "start; run 1m; sleep 8h; set 2s; run 1m", "suspended 8h0m0.1s±100ms, clock_step 2s, step 2s, ledger off by 2s"},
@@ -250,6 +253,8 @@ func TestTimeline(t *testing.T) {
 			"reboot 14h0m30s, step 13h59m35s"},
 		{"the same, set by hand", "chipless; start; run 62s; off 14h; set -1h; wait 30s; start; run 40s; set 15h; run 1m",
 			"power_loss 14h0m32s±5s, step 15h0m0s"},
+		{"set, but to a time before the mark: still held", "chipless; start; run 62s; off 14h; set -1h; wait 30s; start; run 40s; set 30m; run 1m",
+			"step 30m0s, pending, ledger off by -14h0m32s"},
 		{"nobody sets the clock: held for ten minutes", "chipless; start; run 62s; off 14h; set -1h; wait 30s; start; run 9m", "pending, ledger off by -14h0m32s"},
 		{"nobody sets the clock: unsure after ten minutes", "chipless; start; run 62s; off 14h; wait 30s; start; run 11m",
 			"power_loss 32s±5s?, ledger off by -14h0m0s"},
@@ -262,6 +267,7 @@ func TestTimeline(t *testing.T) {
 		{"stopped in order while it was held", "chipless; start; run 60s; off 14h; wait 30s; start; run 60s; stop; wait 1m; start; sync; run 1s",
 			"power_loss 14h2m30s±5s, step 14h0m0s"},
 		{"the first start of all in 1970", "chipless; off 0s; set -400000h; start; run 1m; sync; run 1s", "step 400000h0m0s"},
+		{"the first start of all in 1970, and nobody sets the clock", "chipless; off 0s; set -400000h; start; run 11m", "ledger off by -6326h13m20.03s"},
 		{"with a clock chip nothing is held", "start; run 60s; off 1m; wait 30s; start", "power_loss 1m30s±5s"},
 		{"unsynchronised for ever, off for longer than a saved clock shows", "unsync; chipless; start; run 60s; off 3m; set 3m; wait 30s; start", "power_loss 3m30s±5s"},
 	} {
