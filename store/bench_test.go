@@ -1,0 +1,175 @@
+package store_test
+
+import (
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sereno"
+	"sereno/ledger"
+	"sereno/store"
+)
+
+const many = 100_000
+
+// crowd is a file of n devices, each behind one of the first hundred.
+func crowd(n int) []sereno.Device {
+	devices := make([]sereno.Device, n)
+	for i := range devices {
+		d := &devices[i]
+		*d = sereno.Device{
+			Name: fmt.Sprintf("device-%06d", i), Address: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), Tags: []string{"rack:3", "site:plant1"},
+			Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}},
+		}
+		if i >= 100 {
+			d.Parents = []string{devices[i%100].Name}
+		}
+	}
+	return devices
+}
+
+func crowded(b *testing.B, n int) (*store.Store, []sereno.Device) {
+	s := open(b, filepath.Join(b.TempDir(), "sereno.db"))
+	b.Cleanup(func() { s.Close() })
+	applied, err := s.ApplyFile(b.Context(), crowd(n), 1e15)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s, applied.Added
+}
+
+func drain[T any](b *testing.B, seq iter.Seq2[T, error], want int) {
+	n := 0
+	for _, err := range seq {
+		if err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	if n != want {
+		b.Fatalf("%d items, not %d", n, want)
+	}
+}
+
+func BenchmarkAllDevices(b *testing.B) {
+	s, _ := crowded(b, many)
+	for b.Loop() {
+		drain(b, s.AllDevices(b.Context()), many)
+	}
+}
+
+func BenchmarkOpenSpans(b *testing.B) {
+	s, _ := crowded(b, many)
+	for b.Loop() {
+		drain(b, s.OpenSpans(b.Context()), many)
+	}
+}
+
+func BenchmarkApplyFile(b *testing.B) {
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			crowded(b, many)
+		}
+	})
+	b.Run("unchanged", func(b *testing.B) {
+		s, _ := crowded(b, many)
+		file := crowd(many)
+		for b.Loop() {
+			if a, err := s.ApplyFile(b.Context(), file, 2e15); err != nil || len(a.Added)+len(a.Changed)+len(a.Removed) > 0 {
+				b.Fatal(len(a.Changed), err)
+			}
+		}
+	})
+}
+
+// BenchmarkCommit writes a change of n checks: a closed span, an open one and
+// an incident each, so three rows, in no order.
+func BenchmarkCommit(b *testing.B) {
+	for _, n := range []int{1, 500, 20_000, many} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s, devices := crowded(b, many)
+			begin, incident := sereno.Instant(1e15), sereno.IncidentID(0)
+			order := rand.New(rand.NewPCG(1, 2)).Perm(many)
+			for b.Loop() {
+				var e ledger.Entry
+				end := begin.Add(time.Minute)
+				for _, i := range order[:n] {
+					c := devices[i].Checks[0]
+					incident++
+					e.Closed = append(e.Closed, sereno.Span{Check: c.ID, Status: sereno.Up, Begin: begin, End: end, Proof: begin, Uncertainty: time.Second})
+					e.Open = append(e.Open, sereno.Span{Check: c.ID, Status: sereno.Down, Begin: end, Proof: end.Add(2 * time.Second), Uncertainty: time.Second, Reason: "no reply in 1s"})
+					e.Incidents = append(e.Incidents, sereno.Incident{ID: incident, Device: c.Device, Check: c.ID, Opened: end, Reason: "no reply in 1s"})
+				}
+				begin = end
+				if err := s.Commit(b.Context(), &e); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(3*n*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
+
+// BenchmarkUptime tallies a window of one check with 10,000 spans in a year
+// among a million others.
+func BenchmarkUptime(b *testing.B) {
+	s, devices := crowded(b, 10_000)
+	const spans, year = 10_000, 365 * 24 * time.Hour
+	begin := sereno.Instant(1e15)
+	put := func(c sereno.CheckID, n int) {
+		var e ledger.Entry
+		for i := range n {
+			at := func(i int) sereno.Instant { return begin.Add(year / time.Duration(n) * time.Duration(i)) }
+			e.Closed = append(e.Closed, sereno.Span{Check: c, Status: sereno.Up + sereno.Status(i%3), Begin: at(i), End: at(i + 1), Proof: at(i), Uncertainty: time.Second, Reason: "no reply in 1s"})
+			if i == n-1 {
+				e.Open = append(e.Open, sereno.Span{Check: c, Status: sereno.Up, Begin: at(n), Proof: at(n)})
+			}
+		}
+		if err := s.Commit(b.Context(), &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var others ledger.Entry
+	for i, d := range devices {
+		if i == len(devices)/2 {
+			put(d.Checks[0].ID, spans)
+			continue
+		}
+		for j := range 100 {
+			at := func(j int) sereno.Instant { return begin.Add(year / 100 * time.Duration(j)) }
+			others.Closed = append(others.Closed, sereno.Span{Check: d.Checks[0].ID, Status: sereno.Up, Begin: at(j), End: at(j + 1), Proof: at(j)})
+			others.Open = append(others.Open[:max(0, len(others.Open)-min(j, 1))], sereno.Span{Check: d.Checks[0].ID, Status: sereno.Up, Begin: at(j + 1), Proof: at(j + 1)})
+		}
+	}
+	if err := s.Commit(b.Context(), &others); err != nil {
+		b.Fatal(err)
+	}
+	for _, w := range []struct {
+		name     string
+		from, to time.Duration
+		spans    int
+	}{{"365d", 0, year, spans}, {"30d", year - 30*24*time.Hour, year, 822}, {"24h", year - 24*time.Hour, year, 28}, {"24h long ago", 0, 24 * time.Hour, 28}, {"365d of another", 0, year, 100}} {
+		b.Run(w.name, func(b *testing.B) {
+			check := devices[len(devices)/2].Checks[0].ID
+			if w.spans == 100 {
+				check = devices[7].Checks[0].ID
+			}
+			for b.Loop() {
+				n := 0
+				f := sereno.Tally(func(yield func(sereno.Span) bool) {
+					for span, err := range s.Spans(b.Context(), check, begin.Add(w.from), begin.Add(w.to)) {
+						if n++; err != nil || !yield(span) {
+							b.Fatal(err)
+						}
+					}
+				}, begin.Add(w.from), begin.Add(w.to))
+				if f.Unknown != 0 || n != w.spans {
+					b.Fatalf("%d spans, not %d: %+v", n, w.spans, f)
+				}
+			}
+		})
+	}
+}
