@@ -319,7 +319,7 @@ func TestDelays(t *testing.T) {
 // TestHeldRepliesComeOutOfOrder: a request that is held back is overtaken by
 // the one after it.
 func TestHeldRepliesComeOutOfOrder(t *testing.T) {
-	n := New(t, Script{Rules: []Rule{{prefix("10.0.0.1/32"), Behaviour{Held: Held{1, 200 * time.Millisecond}}}}})
+	n := New(t, Script{Rules: []Rule{{prefix("10.0.0.1/32"), Behaviour{Held: Held{1, time.Second}}}}})
 	a := newAsker(t, n.Namespace, false)
 	a.ask(addr("10.0.0.1"))
 	a.ask(addr("10.0.0.2"))
