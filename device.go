@@ -60,4 +60,4 @@ var DefaultPolicy = Policy{Interval: time.Second, Timeout: time.Second, Fall: 3,
 const Doubting = time.Second
 
 // Patience is how long a status stands without any evidence.
-func (p Policy) Patience() time.Duration { return max(3*p.Interval, 10*time.Second) }
+func (p *Policy) Patience() time.Duration { return max(3*p.Interval, 10*time.Second) }

@@ -49,7 +49,7 @@ func (l *Loss) Share(size int) (float64, bool) {
 
 // LossLooks returns how many looks the policy's loss window holds; 0 if it
 // does not judge by loss.
-func (p Policy) LossLooks() int {
+func (p *Policy) LossLooks() int {
 	if p.LossAbove <= 0 {
 		return 0
 	}
@@ -58,7 +58,7 @@ func (p Policy) LossLooks() int {
 
 // Judge says what an answer is worth: an Up that was too slow, or that came
 // through too much loss, is Degraded. loss may be nil.
-func (p Policy) Judge(r Result, loss *Loss) Status {
+func (p *Policy) Judge(r *Result, loss *Loss) Status {
 	if r.Status != Up {
 		return r.Status
 	}
@@ -74,7 +74,7 @@ func (p Policy) Judge(r Result, loss *Loss) Status {
 }
 
 // Explain says for a person why Judge called an answer Degraded.
-func (p Policy) Explain(r Result, loss *Loss) string {
+func (p *Policy) Explain(r *Result, loss *Loss) string {
 	if p.RTTAbove > 0 && r.RTT > p.RTTAbove {
 		return "answered in " + r.RTT.Round(10*time.Microsecond).String() + ", above " + p.RTTAbove.String()
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // A story is one letter a look, one look a second from second 0:
@@ -139,10 +141,10 @@ func TestLoss(t *testing.T) {
 func TestJudge(t *testing.T) {
 	p := DefaultPolicy
 	p.RTTAbove = 50 * time.Millisecond
-	if s := p.Judge(Result{Status: Up, RTT: 51 * time.Millisecond}, nil); s != Degraded {
+	if s := p.Judge(&Result{Status: Up, RTT: 51 * time.Millisecond}, nil); s != Degraded {
 		t.Errorf("slow answer: %v", s)
 	}
-	if s := p.Judge(Result{Status: Down}, nil); s != Down {
+	if s := p.Judge(&Result{Status: Down}, nil); s != Down {
 		t.Errorf("no answer: %v", s)
 	}
 	p.LossAbove, p.LossWindow = 0.05, 10*time.Second
@@ -150,7 +152,7 @@ func TestJudge(t *testing.T) {
 	for i := range 10 {
 		l.Add(p.LossLooks(), i == 0)
 	}
-	if s := p.Judge(Result{Status: Up, RTT: time.Millisecond}, &l); s != Degraded {
+	if s := p.Judge(&Result{Status: Up, RTT: time.Millisecond}, &l); s != Degraded {
 		t.Errorf("answer amid 10 %% loss: %v", s)
 	}
 }
@@ -198,4 +200,28 @@ func TestCaseStories(t *testing.T) {
 			t.Errorf("%s\n  %s\n  got  %s\n  want %s", test.rule, test.changes, got, test.written)
 		}
 	}
+}
+
+func TestAgainIsNextForLess(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := DefaultPolicy
+		p.Fall, p.Rise = rapid.IntRange(1, 4).Draw(t, "fall"), rapid.IntRange(1, 4).Draw(t, "rise")
+		var long, short State
+		at, quick := storyStart, 0
+		for range 200 {
+			at = at.Add(rapid.SampledFrom([]time.Duration{0, time.Second, time.Second, 12 * time.Second}).Draw(t, "after"))
+			r := Result{At: at, Status: rapid.SampledFrom([]Status{Up, Up, Up, Up, Degraded, Down, Unknown}).Draw(t, "look")}
+			long, _ = long.Lapse(p, at)
+			long, _ = long.Next(p, r)
+			if short.Again(&p, at, r.Status) {
+				quick++
+			} else {
+				short, _ = short.Lapse(p, at)
+				short, _ = short.Next(p, r)
+			}
+			if long != short {
+				t.Fatalf("after %v: %+v, in short %+v", r.Status, long, short)
+			}
+		}
+	})
 }

@@ -21,6 +21,7 @@ type bench struct {
 	wrong  time.Duration
 	boot   string
 	unsync bool
+	lag    time.Duration // that a reading takes to arrive
 }
 
 func newBench() *bench { return &bench{begun: time.Now().Add(-time.Hour), boot: "a"} }
@@ -30,12 +31,14 @@ const bubbleAge = 27 * 365 * 24 * time.Hour
 
 func (b *bench) read() (sereno.Reading, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	ran := time.Since(b.begun)
-	return sereno.Reading{
+	lag, ran := b.lag, time.Since(b.begun)
+	r := sereno.Reading{
 		Wall: sereno.At(time.Now()).Add(bubbleAge + b.asleep + b.wrong), Boot: ran + b.asleep, Mono: ran,
 		BootID: b.boot, Synced: !b.unsync, Chip: true,
-	}, nil
+	}
+	b.mu.Unlock()
+	time.Sleep(lag)
+	return r, nil
 }
 
 func (b *bench) change(f func()) {
@@ -158,6 +161,35 @@ func TestClockIsOverdueWithoutBeats(t *testing.T) {
 		time.Sleep(time.Second)
 		if !c.Overdue() {
 			t.Error("not overdue after 3s")
+		}
+	})
+}
+
+// A machine under load may take its time between a reading and its use: that
+// holds Now neither back nor lets it go back.
+func TestReadingsThatComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		c, _ := running(t, b, Options{})
+		time.Sleep(time.Second)
+		began, then := c.Now(), time.Now()
+		last := began
+		for i := range 1000 {
+			switch i % 100 {
+			case 0:
+				b.change(func() { b.lag, b.wrong = 0, 500*time.Millisecond })
+			case 50:
+				b.change(func() { b.lag, b.wrong = 200*time.Millisecond, -500*time.Millisecond })
+			}
+			time.Sleep(10 * time.Millisecond)
+			now := c.Now()
+			if now < last {
+				t.Fatalf("went back by %v", last.Sub(now))
+			}
+			if wrong := now.Sub(began) - time.Since(then); wrong.Abs() > 10*time.Millisecond {
+				t.Fatalf("%v became %v", time.Since(then), now.Sub(began))
+			}
+			last = now
 		}
 	})
 }
@@ -327,6 +359,26 @@ func TestKeeperWritesNothingWhilePending(t *testing.T) {
 			t.Errorf("%+v became %+v (%v)", before, after, err)
 		}
 		marks.Close()
+	})
+}
+
+func TestKeeperWritesNothingBeforeAnythingIsSettled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "alive")
+	synctest.Test(t, func(t *testing.T) {
+		marks := mustOpen(t, path)
+		c, _, err := New(Options{Read: newBench().read})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		k := &Keeper{Clock: c, Marks: marks, Settled: func() sereno.Instant { return 0 }, Log: slog.New(slog.DiscardHandler)}
+		if err := k.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if last, err := marks.read(); err != nil || !last.Ledger.IsZero() {
+			t.Errorf("wrote %+v (%v)", last, err)
+		}
 	})
 }
 

@@ -244,6 +244,33 @@ func TestAFullDiskIsSaidOnceAndTheMarkBeforeStays(t *testing.T) {
 	})
 }
 
+func TestAWriteThatFailedIsRepeatedInItsSlot(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no /dev/full: ", err)
+	}
+	defer full.Close()
+	path := written(t, 3)
+	marks := mustOpen(t, path)
+	good := marks.file
+	marks.file = full
+	if err := marks.Write(markOf(4)); err == nil {
+		t.Fatal("a full disk took a mark")
+	}
+	marks.file = good
+	if err := marks.Write(markOf(5)); err != nil {
+		t.Fatal(err)
+	}
+	marks.Close()
+	if last, _, _ := reopen(t, path); last != markOf(5) {
+		t.Errorf("found %+v", last)
+	}
+	flip(t, path, 40)
+	if last, _, _ := reopen(t, path); last != markOf(3) {
+		t.Errorf("mark 3 did not survive: %+v", last)
+	}
+}
+
 func FuzzDecodeSlot(f *testing.F) {
 	f.Add(encodeSlot(7, markOf(7)), true)
 	f.Add(encodeSlot(7, markOf(7))[:100], false)

@@ -95,18 +95,3 @@ func (c *Config) Validate() []*sereno.Error {
 	within("clock_patience", c.ClockPatience, 0, 24*time.Hour)
 	return errs
 }
-
-// CheckListen refuses to listen where others than this machine can connect,
-// unless InsecureListen says that it is meant. It is asked last, when the
-// environment and the flags have spoken.
-func (c *Config) CheckListen() error {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil || c.InsecureListen || host == "localhost" {
-		return nil // a malformed one is Validate's to tell
-	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() {
-		return nil
-	}
-	return sereno.Errorf(sereno.Invalid, "listen %s: there are no users yet, so anyone who can connect could change what is watched; "+
-		"listen on a loopback address such as 127.0.0.1:8080, or add --insecure-listen if you mean it", c.Listen)
-}

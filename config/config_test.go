@@ -288,23 +288,6 @@ func TestEnvironMistakes(t *testing.T) {
 	}
 }
 
-func TestCheckListen(t *testing.T) {
-	for listen, allowed := range map[string]bool{
-		"127.0.0.1:8080": true, "[::1]:0": true, "localhost:1": true, "127.9.9.9:1": true, "[::ffff:127.0.0.1]:1": true,
-		":8080": false, "0.0.0.0:8080": false, "[::]:1": false, "10.0.0.1:1": false, "example:1": false,
-	} {
-		c := Default()
-		c.Listen = listen
-		if err := c.CheckListen(); (err == nil) != allowed {
-			t.Errorf("%s: got %v", listen, err)
-		}
-		c.InsecureListen = true
-		if err := c.CheckListen(); err != nil {
-			t.Errorf("%s, meant: got %v", listen, err)
-		}
-	}
-}
-
 // large is a file of n devices. plain ones have a name and an address; the
 // others have all keys.
 func large(n int, plain bool) []byte {

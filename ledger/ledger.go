@@ -65,6 +65,7 @@ type Ledger struct {
 	devices   map[sereno.DeviceID]*device
 	names     map[string]*device
 	checks    map[sereno.CheckID]*watch
+	dense     []*watch // the same by id, as far as ids are dense
 	witnesses map[sereno.CheckID]*witness
 	testimony []sereno.Witness // what the witnesses say now
 	held      []*watch         // proofs of Down that wait for a verdict
@@ -258,7 +259,7 @@ func (l *Ledger) foldAll(batch []sereno.Result) {
 
 // fold takes in one look.
 func (l *Ledger) fold(r *sereno.Result) {
-	w := l.checks[r.Check]
+	w := l.watch(r.Check)
 	if w == nil {
 		l.heard(r)
 		return
@@ -267,6 +268,10 @@ func (l *Ledger) fold(r *sereno.Result) {
 		return // told twice, or after a later one: it can prove nothing any more
 	}
 	w.count(r)
+	status := w.judge(r)
+	if status.Answered() && w.state.Again(&w.policy, r.At, status) {
+		return
+	}
 	state, ch := w.state.Lapse(w.policy, r.At)
 	if !ch.IsZero() {
 		l.turn(w, state, ch)
@@ -278,7 +283,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 		return
 	}
 	look := *r
-	look.Status = w.judge(r)
+	look.Status = status
 	state, ch = w.state.Next(w.policy, look)
 	if ch.IsZero() {
 		w.state = state

@@ -74,10 +74,10 @@ func (w *watch) count(r *sereno.Result) {
 	}
 }
 
-func (w *watch) judge(r *sereno.Result) sereno.Status { return w.policy.Judge(*r, w.loss) }
+func (w *watch) judge(r *sereno.Result) sereno.Status { return w.policy.Judge(r, w.loss) }
 
 func (w *watch) explain(r *sereno.Result) string {
-	return cmp.Or(w.policy.Explain(*r, w.loss), r.Reason)
+	return cmp.Or(w.policy.Explain(r, w.loss), r.Reason)
 }
 
 func (w *watch) view() sereno.CheckView {
@@ -260,6 +260,7 @@ func (l *Ledger) place(p Place) {
 			}
 			w.state = sereno.State{Cause: w.open.Cause, Since: c.Created}
 			l.checks[c.ID] = w
+			l.file(c.ID, w)
 			d.checks = append(d.checks, w)
 		}
 		w.policy = c.Policy
@@ -298,7 +299,30 @@ func (l *Ledger) drop(w *watch) {
 		l.incidents--
 	}
 	delete(l.checks, w.id)
+	l.file(w.id, nil)
 	w.dev.checks = slices.DeleteFunc(w.dev.checks, func(o *watch) bool { return o == w })
+}
+
+// file keeps a check where watch finds it, nil to take it out. A store gives
+// small ids, in order; where they have grown sparse the map serves.
+func (l *Ledger) file(id sereno.CheckID, w *watch) {
+	if id < 0 || int(id) > 2*len(l.checks)+4096 && int(id) >= len(l.dense) {
+		return
+	}
+	for int(id) >= len(l.dense) {
+		l.dense = append(l.dense, nil)
+	}
+	l.dense[id] = w
+}
+
+// watch returns the check with an id, nil if it is not watched.
+func (l *Ledger) watch(id sereno.CheckID) *watch {
+	if id >= 0 && int(id) < len(l.dense) {
+		if w := l.dense[id]; w != nil {
+			return w
+		}
+	}
+	return l.checks[id]
 }
 
 // link joins devices to those they hang on, by name.

@@ -85,14 +85,14 @@ func watchInside(t *testing.T) {
 	must(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("10.77.0.9"), Priority: 50}))
 	told("a better one", gateways("[10.77.0.9 10.77.0.1]"))
 
-	must(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("fe80::1"), LinkIndex: near.Index, Priority: 200}))
-	told("one of the other family", gateways("[10.77.0.9 10.77.0.1 fe80::1%near]"))
+	must(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("fe80::1"), LinkIndex: near.Index, Priority: 10}))
+	told("the best, of the other family", gateways("[fe80::1%near 10.77.0.9 10.77.0.1]"))
 
 	must(t, netlink.RouteDel(&netlink.Route{Gw: net.ParseIP("10.77.0.9"), Priority: 50}))
 	must(t, netlink.RouteReplace(&netlink.Route{Dst: network("0.0.0.0/0"), Priority: 100, MultiPath: []*netlink.NexthopInfo{
 		{LinkIndex: near.Index, Gw: net.ParseIP("10.77.0.4")}, {LinkIndex: near.Index, Gw: net.ParseIP("10.77.0.5")},
 	}}))
-	told("one with two ways", gateways("[10.77.0.4 10.77.0.5 fe80::1%near]"))
+	told("one with two ways", gateways("[fe80::1%near 10.77.0.4 10.77.0.5]"))
 
 	must(t, netlink.RouteAdd(&netlink.Route{
 		Dst: network("10.99.0.0/16"), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: unix.RT_SCOPE_HOST, LinkIndex: lo.Attrs().Index,
