@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"sereno"
@@ -98,6 +101,91 @@ func dead(b *bench) {
 	b.must(err)
 	if len(in) != 1 || in[0].ID != 2 {
 		b.Fatalf("open incidents: %s", text(in))
+	}
+	b.sound()
+}
+
+func givenUp(b *bench) {
+	ctx, cancel := context.WithCancel(b.Context())
+	check := b.check("a")
+	cancel()
+	e := ledger.Entry{Absences: []sereno.Absence{{Begin: at(1), End: at(2)}}}
+	if err := b.Commit(ctx, &e); !errors.Is(err, context.Canceled) {
+		b.Errorf("a commit that was given up before it began: %v", err)
+	}
+	if _, err := b.AddDevices(ctx, []sereno.Device{device("b")}, t0); !errors.Is(err, context.Canceled) {
+		b.Errorf("devices that were given up: %v", err)
+	}
+	for _, err := range b.Spans(ctx, check, t0, at(9)) {
+		if !errors.Is(err, context.Canceled) {
+			b.Errorf("spans that were given up: %v", err)
+		}
+	}
+	for _, err := range b.AllDevices(ctx) {
+		if !errors.Is(err, context.Canceled) {
+			b.Errorf("devices that were given up: %v", err)
+		}
+	}
+	if a, _, err := b.Absences(b.Context(), store.AbsenceQuery{}); err != nil || len(a) != 0 {
+		b.Errorf("the absence is there: %s (%v)", text(a), err)
+	}
+	same(b, "devices", names(collect(b, b.AllDevices(b.Context()))), []string{"a"})
+}
+
+// crowded lets readers look on while others write: each reader sees one moment,
+// in which a check's spans tile and devices come with their checks.
+func crowded(b *bench) {
+	const rounds = 30
+	check := b.check("watched")
+	ctx, done := context.WithCancel(b.Context())
+	var writers, readers sync.WaitGroup
+	writers.Go(func() {
+		for i := range rounds {
+			s := sereno.Span{Check: check, Status: sereno.Status(i % 4), Begin: at(float64(i)), End: at(float64(i + 1)), Proof: at(float64(i))}
+			next := sereno.Span{Check: check, Status: sereno.Status((i + 1) % 4), Begin: s.End, Proof: s.End}
+			if err := b.Commit(ctx, &ledger.Entry{Closed: []sereno.Span{s}, Open: []sereno.Span{next}}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	writers.Go(func() {
+		for i := range rounds {
+			d, err := b.AddDevices(ctx, []sereno.Device{device(number("come", i)), device(number("go", i))}, at(float64(i)))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := b.RemoveDevice(ctx, d[1].ID, at(float64(i+1))); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	for range 3 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				last := t0
+				for s, err := range b.Spans(b.Context(), check, t0, at(1000)) {
+					if err != nil || s.Begin != last {
+						b.Errorf("a span begins at %s after one that ended at %s (%v)", s.Begin, last, err)
+					}
+					last = s.End
+				}
+				if last != 0 {
+					b.Errorf("the last span ends at %s", last)
+				}
+				for d, err := range b.AllDevices(b.Context()) {
+					if err != nil || len(d.Checks) != 1 {
+						b.Errorf("device %q has %d checks (%v)", d.Name, len(d.Checks), err)
+					}
+				}
+			}
+		})
+	}
+	writers.Wait()
+	done()
+	readers.Wait()
+	if n, err := b.CountDevices(b.Context()); err != nil || n != rounds+1 {
+		b.Errorf("%d devices live, not %d (%v)", n, rounds+1, err)
 	}
 	b.sound()
 }

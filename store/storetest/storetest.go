@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sereno"
 	"sereno/ledger"
@@ -42,6 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"clock events", clockEvents},
 		{"a cursor of another list is refused", cursors},
 		{"planted faults are found", faults},
+		{"what was given up is not done", givenUp},
+		{"readers and writers at once", crowded},
 		{"random lives tile and sum exactly", lives},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -172,7 +173,5 @@ func pages[T any](b *bench, page func(cursor string) ([]T, string, error), betwe
 func sortedByID(devices []sereno.Device) []sereno.Device {
 	return slices.SortedFunc(slices.Values(devices), func(x, y sereno.Device) int { return cmp.Compare(x.ID, y.ID) })
 }
-
-func second(n int) time.Duration { return time.Duration(n) * time.Second }
 
 func number(prefix string, i int) string { return fmt.Sprintf("%s-%03d", prefix, i) }
