@@ -174,14 +174,14 @@ func TestReadingsThatComeLate(t *testing.T) {
 		time.Sleep(time.Second)
 		began, then := c.Now(), time.Now()
 		last := began
-		for i := range 1000 {
-			switch i % 100 {
+		for i := range 40_000 {
+			switch i % 20_000 {
 			case 0:
 				b.change(func() { b.lag, b.wrong = 0, 500*time.Millisecond })
-			case 50:
+			case 10_000:
 				b.change(func() { b.lag, b.wrong = 200*time.Millisecond, -500*time.Millisecond })
 			}
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(50 * time.Microsecond)
 			now := c.Now()
 			if now < last {
 				t.Fatalf("went back by %v", last.Sub(now))
