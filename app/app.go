@@ -64,11 +64,14 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	parts := newStack(ctx)
+	defer parts.unwind()
+	beats := &beats{clock: clk, found: found}
+	parts.start("read the clocks", beats.Run) // first, for loading may take seconds
 
 	// The parts, each made from those before it.
 	var scheduler *schedule.Scheduler
 	var metrics *api.Metrics
-	beats := &beats{clock: clk, found: found}
 	books := ledger.New(ledger.Options{
 		Journal:   facts,
 		Beat:      beats.Take,
@@ -126,10 +129,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 
-	parts := newStack(ctx)
 	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
 	parts.start("keep signs of life", keeper.Run)
-	parts.start("read the clocks", beats.Run)
 	parts.start("ledger", books.Run)
 	parts.start("echo", echo.Run)
 	parts.start("schedule", scheduler.Run)

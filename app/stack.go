@@ -49,6 +49,8 @@ func (s *stack) wait(ctx context.Context) error {
 	return s.unwind()
 }
 
+// unwind stops all parts, the last one first, and returns what they ended
+// with. A second call does nothing.
 func (s *stack) unwind() error {
 	var errs []error
 	for i := len(s.parts) - 1; i >= 0; i-- {
