@@ -114,7 +114,7 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 // BenchmarkUptime tallies a window of one check with 10,000 spans in a year
-// among a million others.
+// among a million others, and proves them all.
 func BenchmarkUptime(b *testing.B) {
 	s, devices := crowded(b, 10_000)
 	const spans, year = 10_000, 365 * 24 * time.Hour
@@ -147,6 +147,13 @@ func BenchmarkUptime(b *testing.B) {
 	if err := s.Commit(b.Context(), &others); err != nil {
 		b.Fatal(err)
 	}
+	b.Run("invariants", func(b *testing.B) {
+		for b.Loop() {
+			if err := s.CheckInvariants(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	for _, w := range []struct {
 		name     string
 		from, to time.Duration

@@ -19,11 +19,11 @@ var migrations embed.FS
 // migrate brings a schema up to date, one transaction a step, forward only. A
 // schema newer than this program is refused, since nobody knows what it means.
 func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, log *slog.Logger) error {
-	steps, err := fs.Sub(migrations, "migration/"+migrationFolder[dialect])
+	files, err := fs.Sub(migrations, "migration/"+migrationFolder[dialect])
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(dialect, db, steps, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, db, files, goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
@@ -34,8 +34,12 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, log *slog.L
 	if have > want {
 		return sereno.Errorf(sereno.Invalid, "the store was written by a newer Sereno (schema %d, this one knows %d): use that version, or a backup from before the upgrade", have, want)
 	}
-	if _, err := p.Up(ctx); err != nil {
+	steps, err := p.Up(ctx)
+	if err != nil {
 		return fmt.Errorf("migrate from schema %d to %d: %w", have, want, err)
+	}
+	if len(steps) > 0 {
+		log.InfoContext(ctx, "migrated the store", "from", have, "to", want)
 	}
 	return nil
 }

@@ -136,6 +136,9 @@ func syncFolder(path string) error {
 // touching them. It is fs.ErrNotExist if there is nothing.
 func inspect(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err != nil {
 		return explainFile(path, err)
 	}
@@ -170,11 +173,10 @@ func damaged(path string) error {
 	return sereno.Errorf(sereno.Internal, "%s is damaged (parts are missing or overwritten): restore a backup, or move it away to begin anew", path)
 }
 
-// explainFile makes a sentence of what the file system said about path. That
-// there is no such file stays fs.ErrNotExist.
+// explainFile makes a sentence of what the file system said about path.
 func explainFile(path string, err error) error {
 	switch {
-	case err == nil || sereno.KindOf(err) != sereno.Internal || errors.Is(err, fs.ErrNotExist):
+	case err == nil || sereno.KindOf(err) != sereno.Internal:
 		return err
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return full(path)
@@ -185,7 +187,7 @@ func explainFile(path string, err error) error {
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EISDIR):
 		return sereno.Errorf(sereno.Invalid, "%s cannot be a store, a folder and a file are in each other's place (%v): choose another path", path, err)
 	}
-	return fmt.Errorf("open the store: %w", err)
+	return sereno.Errorf(sereno.Internal, "%s cannot be used as a store: %v", path, err)
 }
 
 func full(path string) error {
@@ -207,7 +209,7 @@ func explainSQLite(path string) func(error) error {
 		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 			return explainFile(path, fs.ErrPermission)
 		case sqlite3.SQLITE_BUSY:
-			return sereno.Errorf(sereno.Conflict, "%s is held by another program: close what has it open for writing", path)
+			return sereno.Errorf(sereno.Internal, "%s is held by another program: close what has it open for writing", path)
 		case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR:
 			// SQLite says neither what failed nor why, but a disk without
 			// room is by far the commonest reason.

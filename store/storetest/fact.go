@@ -9,7 +9,7 @@ import (
 	"sereno/store"
 )
 
-func windows(b *bench) {
+func windows(b *rig) {
 	ctx := b.Context()
 	check, other := b.check("a"), b.check("b")
 	closed := func(check sereno.CheckID, status sereno.Status, begin, end float64) sereno.Span {
@@ -69,7 +69,7 @@ func windows(b *bench) {
 	}
 }
 
-func incidents(b *bench) {
+func incidents(b *rig) {
 	ctx := b.Context()
 	if id, err := b.LastIncidentID(ctx); err != nil || id != 0 {
 		b.Fatalf("before the first incident the last one is %d (%v)", id, err)
@@ -132,7 +132,7 @@ func incidents(b *bench) {
 	b.sound()
 }
 
-func absences(b *bench) {
+func absences(b *rig) {
 	ctx := b.Context()
 	var all []sereno.Absence
 	for i := range 7 {
@@ -164,7 +164,7 @@ func absences(b *bench) {
 	}
 }
 
-func clockEvents(b *bench) {
+func clockEvents(b *rig) {
 	ctx := b.Context()
 	all := []sereno.ClockEvent{{At: at(1), Step: time.Hour}, {At: at(2), Step: -time.Hour}, {At: at(2), Step: time.Microsecond}, {At: at(9), Step: time.Second}}
 	b.commit(ledger.Entry{Clock: all})
@@ -178,7 +178,7 @@ func clockEvents(b *bench) {
 	same(b, "in a window", got, want[1:3])
 }
 
-func cursors(b *bench) {
+func cursors(b *rig) {
 	ctx := b.Context()
 	for _, cursor := range []string{"?", "1.2.3", ".", "-", "1e9", "zzzzzzzzzzzzzzzzzzzzzz", "' OR 1=1 --"} {
 		_, _, err := b.Devices(ctx, store.DeviceQuery{Cursor: cursor})

@@ -11,7 +11,7 @@ import (
 	"sereno/store"
 )
 
-func repeated(b *bench) {
+func repeated(b *rig) {
 	ctx := b.Context()
 	check := b.check("a")
 	e := ledger.Entry{
@@ -48,7 +48,7 @@ func repeated(b *bench) {
 	b.commit(ledger.Entry{})
 }
 
-func whole(b *bench) {
+func whole(b *rig) {
 	ctx := b.Context()
 	check := b.check("a")
 	before := collect(b, b.Spans(ctx, check, t0, at(100)))
@@ -69,7 +69,7 @@ func whole(b *bench) {
 	}
 }
 
-func dead(b *bench) {
+func dead(b *rig) {
 	ctx := b.Context()
 	gone := b.add(device("gone"))[0]
 	stays := b.check("stays")
@@ -105,7 +105,7 @@ func dead(b *bench) {
 	b.sound()
 }
 
-func givenUp(b *bench) {
+func givenUp(b *rig) {
 	ctx, cancel := context.WithCancel(b.Context())
 	check := b.check("a")
 	cancel()
@@ -134,7 +134,7 @@ func givenUp(b *bench) {
 
 // crowded lets readers look on while others write: each reader sees one moment,
 // in which a check's spans tile and devices come with their checks.
-func crowded(b *bench) {
+func crowded(b *rig) {
 	const rounds = 30
 	check := b.check("watched")
 	ctx, done := context.WithCancel(b.Context())

@@ -12,7 +12,7 @@ import (
 	"sereno/ledger"
 )
 
-func faults(b *bench) {
+func faults(b *rig) {
 	ctx := b.Context()
 	b.sound()
 	first := func(check sereno.CheckID, end float64) sereno.Span {
@@ -69,7 +69,7 @@ func faults(b *bench) {
 
 // lives commits random histories of a few checks, some entries twice, and
 // compares what is stored with what was said.
-func lives(b *bench) {
+func lives(b *rig) {
 	ctx := b.Context()
 	n := 0
 	rapid.Check(b.T, func(t *rapid.T) {

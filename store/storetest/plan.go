@@ -11,7 +11,7 @@ import (
 	"sereno/store"
 )
 
-func added(b *bench) {
+func added(b *rig) {
 	ctx := b.Context()
 	full := sereno.Device{
 		Name: "core-sw1", Address: "2001:db8::1", Importance: sereno.Critical, Tags: []string{"site:plant1", "a\"b%_\\", "rack:3", "rack:3"}, FromFile: true,
@@ -69,7 +69,7 @@ func added(b *bench) {
 	b.refused(err, sereno.NotFound, "", "CORE-SW1")
 }
 
-func allOrNone(b *bench) {
+func allOrNone(b *rig) {
 	ctx := b.Context()
 	b.add(device("a"))
 	_, err := b.AddDevices(ctx, []sereno.Device{device("b"), device("c"), device("a")}, t0)
@@ -95,7 +95,7 @@ func allOrNone(b *bench) {
 	b.sound()
 }
 
-func parents(b *bench) {
+func parents(b *rig) {
 	ctx := b.Context()
 	b.add(device("router"))
 	got := b.add(device("child", "router", "sw", "router"), device("sw", "router"))
@@ -131,7 +131,7 @@ func parents(b *bench) {
 	same(b, "parents after another took its name", child.Parents, []string{"sw"})
 }
 
-func replaced(b *bench) {
+func replaced(b *rig) {
 	ctx := b.Context()
 	b.add(device("taken"))
 	d := device("web")
@@ -196,7 +196,7 @@ func replaced(b *bench) {
 	b.sound()
 }
 
-func removed(b *bench) {
+func removed(b *rig) {
 	ctx := b.Context()
 	d := b.add(device("a"))[0]
 	check := d.Checks[0].ID
@@ -242,7 +242,7 @@ func removed(b *bench) {
 	b.sound()
 }
 
-func applied(b *bench) {
+func applied(b *rig) {
 	ctx := b.Context()
 	b.add(device("by hand"))
 	first, err := b.ApplyFile(ctx, []sereno.Device{device("c", "a"), device("a"), device("b", "a", "by hand")}, t0)
@@ -299,7 +299,7 @@ func applied(b *bench) {
 	b.sound()
 }
 
-func appliedBadly(b *bench) {
+func appliedBadly(b *rig) {
 	ctx := b.Context()
 	b.add(device("by hand"))
 	_, err := b.ApplyFile(ctx, []sereno.Device{device("a"), device("b", "a")}, t0)
@@ -331,7 +331,7 @@ func appliedBadly(b *bench) {
 	b.sound()
 }
 
-func selected(b *bench) {
+func selected(b *rig) {
 	ctx := b.Context()
 	with := func(name, address string, tags ...string) sereno.Device {
 		d := device(name)
@@ -396,7 +396,7 @@ func selected(b *bench) {
 	same(b, "up as far as known", by(sereno.Up), []string{"Ünïcode-Drucker", "pair"})
 }
 
-func paged(b *bench) {
+func paged(b *rig) {
 	ctx := b.Context()
 	var devices []sereno.Device
 	for i := range 25 {
@@ -431,7 +431,7 @@ func paged(b *bench) {
 	same(b, "what came meanwhile", names(got)[25:], []string{"new-001", "new-002", "new-003", "new-004", "new-005"})
 }
 
-func identities(b *bench) {
+func identities(b *rig) {
 	ctx := b.Context()
 	seen := map[sereno.DeviceID]bool{}
 	checks := map[sereno.CheckID]bool{}

@@ -20,7 +20,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for _, c := range []struct {
 		name string
-		test func(*bench)
+		test func(*rig)
 	}{
 		{"a device comes back as it was added", added},
 		{"devices are added all or none", allOrNone},
@@ -52,7 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 					t.Errorf("close: %v", err)
 				}
 			})
-			c.test(&bench{T: t, Store: s})
+			c.test(&rig{T: t, Store: s})
 		})
 	}
 }
@@ -63,20 +63,20 @@ const t0 = sereno.Instant(1_790_000_000_000_000)
 // at is a number of seconds after t0.
 func at(seconds float64) sereno.Instant { return t0 + sereno.Instant(seconds*1e6) }
 
-// A bench is a store on the test bench: what fails ends the test.
-type bench struct {
+// A rig is a store under test: what fails ends the test.
+type rig struct {
 	*testing.T
 	*store.Store
 }
 
-func (b *bench) must(err error) {
+func (b *rig) must(err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (b *bench) add(devices ...sereno.Device) []sereno.Device {
+func (b *rig) add(devices ...sereno.Device) []sereno.Device {
 	b.Helper()
 	added, err := b.AddDevices(b.Context(), devices, t0)
 	b.must(err)
@@ -84,23 +84,23 @@ func (b *bench) add(devices ...sereno.Device) []sereno.Device {
 }
 
 // check adds one device with one check and returns the check's identity.
-func (b *bench) check(name string) sereno.CheckID {
+func (b *rig) check(name string) sereno.CheckID {
 	b.Helper()
 	return b.add(device(name))[0].Checks[0].ID
 }
 
-func (b *bench) commit(e ledger.Entry) {
+func (b *rig) commit(e ledger.Entry) {
 	b.Helper()
 	b.must(b.Commit(b.Context(), &e))
 }
 
-func (b *bench) sound() {
+func (b *rig) sound() {
 	b.Helper()
 	b.must(b.CheckInvariants(b.Context()))
 }
 
 // refused checks that err is of a kind, blames a field and mentions words.
-func (b *bench) refused(err error, kind sereno.Kind, field string, words ...string) {
+func (b *rig) refused(err error, kind sereno.Kind, field string, words ...string) {
 	b.Helper()
 	e, ok := errors.AsType[*sereno.Error](err)
 	if !ok || e.Kind != kind || e.Field != field {
@@ -113,7 +113,7 @@ func (b *bench) refused(err error, kind sereno.Kind, field string, words ...stri
 	}
 }
 
-func collect[T any](b *bench, seq iter.Seq2[T, error]) (list []T) {
+func collect[T any](b *rig, seq iter.Seq2[T, error]) (list []T) {
 	b.Helper()
 	for v, err := range seq {
 		b.must(err)
@@ -138,7 +138,7 @@ func text(v any) string {
 	return string(b)
 }
 
-func same(b *bench, what string, got, want any) {
+func same(b *rig, what string, got, want any) {
 	b.Helper()
 	if g, w := text(got), text(want); g != w {
 		b.Fatalf("%s: got %s\nwant %s", what, g, w)
@@ -153,7 +153,7 @@ func names(devices []sereno.Device) (list []string) {
 }
 
 // pages walks through a list and calls between after each page.
-func pages[T any](b *bench, page func(cursor string) ([]T, string, error), between func()) (list []T) {
+func pages[T any](b *rig, page func(cursor string) ([]T, string, error), between func()) (list []T) {
 	b.Helper()
 	for cursor, n := "", 0; ; n++ {
 		items, next, err := page(cursor)
