@@ -40,6 +40,9 @@ func (b *beats) Take() ledger.Beat {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	beat := ledger.Beat{Beat: b.found, Now: b.clock.Now(), Pending: b.clock.Pending() && !b.found.Settled}
+	for _, a := range b.found.Absences {
+		beat.Now = max(beat.Now, a.End) // news comes before the clock shows it
+	}
 	b.found = sereno.Beat{}
 	return beat
 }

@@ -77,6 +77,7 @@ type Ledger struct {
 	ups       int             // checks beyond this machine that are Up …
 	doubted   int             // … and those of them whose latest looks failed
 
+	away         sereno.Absence // the latest
 	pendingClock bool
 	early        []sereno.Result // taken while the clock was pending
 
@@ -264,8 +265,8 @@ func (l *Ledger) fold(r *sereno.Result) {
 		l.heard(r)
 		return
 	}
-	if r.At <= w.state.Evidence {
-		return // told twice, or after a later one: it can prove nothing any more
+	if r.At <= w.state.Evidence || r.At > l.away.Begin && r.At < l.away.End {
+		return // told twice, or after a later one; or due when nobody watched: it can prove nothing any more
 	}
 	w.count(r)
 	status := w.judge(r)
@@ -482,6 +483,7 @@ func (l *Ledger) absent(a sereno.Absence) {
 		}
 		l.recount(w)
 	}
+	l.away = a
 	e := l.journal.next()
 	e.Absences = append(e.Absences, a)
 }
