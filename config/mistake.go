@@ -7,9 +7,9 @@ import (
 
 // A Mistake is one thing that is wrong in a file.
 type Mistake struct {
-	File string // as it was named by whoever asked
-	Line int    // from 1
-	Text string // one sentence: what, where, what to do
+	File string `json:"file"` // as it was named by whoever asked
+	Line int    `json:"line"` // from 1
+	Text string `json:"text"` // one sentence: what, where, what to do
 }
 
 func (m Mistake) String() string { return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Text) }

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+	"github.com/spf13/cobra"
+
+	"sereno"
+	"sereno/api"
+)
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how everything is",
+		Long:  "Show how every device is, those in trouble first.\nExit code 0 if none is down, 1 if some are, 2 if no Sereno answers.",
+		Args:  cobra.NoArgs,
+		RunE: asking(func(cmd *cobra.Command, c *client, _ []string) error {
+			watch, err := cmd.Flags().GetBool("watch")
+			if err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			switch {
+			case watch && isTerminal(w) && !asJSON(cmd):
+				return watchStatus(cmd.Context(), c)
+			case watch:
+				return repeatStatus(cmd.Context(), c, w, asJSON(cmd))
+			}
+			p, err := readPicture(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			if err := p.print(w, asJSON(cmd)); err != nil {
+				return err
+			}
+			if p.Statistics.Devices.Down > 0 {
+				return errNegative
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolP("watch", "w", false, "go on showing it until Ctrl-C")
+	addServerFlag(cmd)
+	return cmd
+}
+
+// A picture is how everything is at one moment.
+type picture struct {
+	Verdict    string         `json:"verdict"`
+	Statistics api.Statistics `json:"statistics"`
+	Items      []api.Device   `json:"items"` // those in most trouble first
+}
+
+func readPicture(ctx context.Context, c *client) (picture, error) {
+	var p picture
+	if err := c.get(ctx, "/api/statistics", nil, &p.Statistics); err != nil {
+		return p, err
+	}
+	var err error
+	if p.Items, err = list[api.Device](ctx, c, "/api/devices", nil, 0); err != nil {
+		return p, err
+	}
+	slices.SortStableFunc(p.Items, func(a, b api.Device) int {
+		return cmp.Or(trouble(b)-trouble(a), cmp.Compare(weight(b.Importance), weight(a.Importance)), cmp.Compare(a.Name, b.Name))
+	})
+	p.Verdict = p.verdict()
+	return p, nil
+}
+
+// trouble ranks devices for a list: down, degraded, unknown, up, paused.
+func trouble(d api.Device) int {
+	switch {
+	case d.Paused:
+		return 0
+	case d.Status == sereno.Down:
+		return 4
+	case d.Status == sereno.Degraded:
+		return 3
+	case d.Status == sereno.Unknown:
+		return 2
+	}
+	return 1
+}
+
+func weight(i sereno.Importance) int {
+	return map[sereno.Importance]int{sereno.Low: 1, sereno.Medium: 2, sereno.High: 3, sereno.Critical: 4}[i]
+}
+
+// verdict is the one sentence that says how it is.
+func (p *picture) verdict() string {
+	n, now := p.Statistics.Devices, p.Statistics.Now
+	switch {
+	case p.Statistics.Isolated:
+		return "Cut off: nothing can be said about any device until this machine reaches its network again."
+	case n.Total == 0:
+		return "Nothing is watched yet: sereno devices add NAME ADDRESS."
+	}
+	all := counted(n.Total, "device")
+	if n.Down > 0 {
+		are := "are"
+		if n.Down == 1 {
+			are = "is"
+		}
+		return fmt.Sprintf("%s of %s %s down: %s.", grouped(fmt.Sprint(n.Down)), all, are, p.named(sereno.Down, now))
+	}
+	if n.Degraded > 0 {
+		return fmt.Sprintf("%s of %s not well: %s.", grouped(fmt.Sprint(n.Degraded)), all, p.named(sereno.Degraded, now))
+	}
+	if n.Up == n.Total {
+		return fmt.Sprintf("All is calm: %s up.", all)
+	}
+	if n.Up == 0 {
+		return fmt.Sprintf("Nothing is known yet about %s.", all)
+	}
+	return fmt.Sprintf("All is calm: %s of %s up, %s not known.", grouped(fmt.Sprint(n.Up)), all, grouped(fmt.Sprint(n.Unknown)))
+}
+
+// named names the first few devices of a status, and since when.
+func (p *picture) named(status sereno.Status, now sereno.Instant) string {
+	const few = 5
+	var names []string
+	n := 0
+	for _, d := range p.Items {
+		if d.Status != status || d.Paused {
+			continue
+		}
+		if n++; n > few {
+			continue
+		}
+		name := inert(d.Name)
+		if !d.Since.IsZero() {
+			name += " (" + sereno.FormatLength(now.Sub(d.Since)) + ")"
+		}
+		names = append(names, name)
+	}
+	if n > few {
+		names = append(names, fmt.Sprintf("and %s more", grouped(fmt.Sprint(n-few))))
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *picture) style() lipgloss.Style {
+	switch n := p.Statistics.Devices; {
+	case p.Statistics.Isolated:
+		return odd
+	case n.Down > 0:
+		return bad
+	case n.Degraded > 0:
+		return warn
+	case n.Up == n.Total && n.Total > 0:
+		return good
+	}
+	return plain
+}
+
+func (p *picture) print(w io.Writer, json bool) error {
+	if json {
+		return printJSON(w, p)
+	}
+	if _, err := lipgloss.Fprintln(w, p.style().Render(p.Verdict)); err != nil {
+		return err
+	}
+	if len(p.Items) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return p.table(len(p.Items)).print(w)
+}
+
+func (p *picture) table(most int) *table {
+	t := &table{columns: []column{
+		{"device", false}, {"address", false}, {"status", false}, {"since", true},
+		{"last ms", true}, {"loss", true}, {"latest looks", false}, {"reason", false},
+	}}
+	for _, d := range p.Items[:min(most, len(p.Items))] {
+		rtt, loss, looks := cell{"–", faint}, cell{"–", faint}, cell{"", faint}
+		if i := slices.IndexFunc(d.Checks, func(c api.Check) bool { return c.Recent.Pattern != "" || c.Last.RTT != nil }); i >= 0 {
+			c := &d.Checks[i]
+			if c.Last.RTT != nil {
+				rtt = cell{milliseconds(time.Duration(*c.Last.RTT)), plain}
+			}
+			if seen := len(c.Recent.Pattern); seen > 0 {
+				lost := strings.Count(c.Recent.Pattern, "0")
+				loss = cell{percent(uint64(lost), uint64(seen)), plain}
+				if lost > 0 {
+					loss.style = warn
+				}
+				looks = dots(c.Recent.Pattern)
+			}
+		}
+		t.add(text(d.Name), text(d.Address), statusCell(d.Status, d.Paused), since(d, p.Statistics.Now), rtt, loss, looks, cell{inert(d.Reason), faint})
+	}
+	return t
+}
+
+func since(d api.Device, now sereno.Instant) cell {
+	if d.Since.IsZero() {
+		return cell{"–", faint}
+	}
+	return cell{sereno.FormatLength(max(0, now.Sub(d.Since))), plain}
+}
+
+func statusCell(s sereno.Status, paused bool) cell {
+	if paused {
+		return cell{"paused", faint}
+	}
+	return cell{s.String(), statusStyle(s)}
+}
+
+func statusStyle(s sereno.Status) lipgloss.Style {
+	return map[sereno.Status]lipgloss.Style{sereno.Up: good, sereno.Degraded: warn, sereno.Down: bad, sereno.Unknown: odd}[s]
+}
+
+// dots draws the latest 24 looks, newest last: a dot was answered, a cross was
+// not.
+func dots(pattern string) cell {
+	const most = 24
+	pattern = pattern[max(0, len(pattern)-most):]
+	style := faint
+	if strings.Contains(pattern, "0") {
+		style = plain
+	}
+	return cell{strings.NewReplacer("1", "·", "0", "x").Replace(inert(pattern)), style}
+}
+
+// repeatStatus prints a picture every few seconds, for whoever reads along.
+func repeatStatus(ctx context.Context, c *client, w io.Writer, json bool) error {
+	beat := time.NewTicker(watchEvery)
+	defer beat.Stop()
+	for {
+		p, err := readPicture(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := p.print(w, json); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-beat.C:
+		}
+		if !json {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+	}
+}
