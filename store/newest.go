@@ -11,10 +11,10 @@ import (
 // start goes on from there when no sign of life is left, or an older one.
 func (s *Store) Newest(ctx context.Context) (newest sereno.Instant, err error) {
 	err = s.read(ctx, "find the latest entry", func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT max(
-			(SELECT coalesce(max(proof_us), 0) FROM states),
-			(SELECT coalesce(max(end_us), 0) FROM absences),
-			(SELECT coalesce(max(deleted_us), 0) FROM devices))`).Scan((*int64)(&newest))
+		return tx.QueryRowContext(ctx, `SELECT coalesce(max(at), 0) FROM (
+			SELECT max(proof_us) AS at FROM states
+			UNION ALL SELECT max(end_us) FROM absences
+			UNION ALL SELECT max(deleted_us) FROM checks) AS latest`).Scan((*int64)(&newest))
 	})
 	return newest, err
 }

@@ -178,6 +178,25 @@ func clockEvents(b *rig) {
 	same(b, "in a window", got, want[1:3])
 }
 
+func newest(b *rig) {
+	is := func(want sereno.Instant) {
+		b.Helper()
+		if got, err := b.Newest(b.Context()); err != nil || got != want {
+			b.Fatalf("the newest entry is of %s (%v), not %s", got, err, want)
+		}
+	}
+	is(0)
+	d := b.add(device("a"))[0]
+	is(t0)
+	b.commit(ledger.Entry{Absences: []sereno.Absence{{Begin: at(1), End: at(4)}}})
+	is(at(4))
+	b.commit(ledger.Entry{Open: []sereno.Span{{Check: d.Checks[0].ID, Status: sereno.Up, Begin: t0, Proof: at(6)}}})
+	is(at(6))
+	_, err := b.RemoveDevice(b.Context(), d.ID, at(9))
+	b.must(err)
+	is(at(9))
+}
+
 func cursors(b *rig) {
 	ctx := b.Context()
 	for _, cursor := range []string{"?", "1.2.3", ".", "-", "1e9", "zzzzzzzzzzzzzzzzzzzzzz", "' OR 1=1 --"} {

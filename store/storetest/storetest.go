@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"incidents", incidents},
 		{"absences", absences},
 		{"clock events", clockEvents},
+		{"the newest entry", newest},
 		{"a cursor of another list is refused", cursors},
 		{"planted faults are found", faults},
 		{"what was given up is not done", givenUp},
