@@ -76,7 +76,28 @@ func (p *plan) Replace(ctx context.Context, d sereno.Device) (sereno.Device, err
 	if err != nil {
 		return d, err
 	}
-	return after, p.enact(ctx, []sereno.Device{before}, []sereno.Device{after})
+	changed := []sereno.Device{after}
+	if before.Name != after.Name {
+		children, err := p.childrenOf(ctx, after.Name)
+		if err != nil {
+			return after, err
+		}
+		changed = append(changed, children...)
+	}
+	return after, p.enact(ctx, []sereno.Device{before}, changed)
+}
+
+// childrenOf finds the devices that hang on the one with a name.
+func (p *plan) childrenOf(ctx context.Context, name string) (children []sereno.Device, err error) {
+	for d, err := range p.store.AllDevices(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(d.Parents, name) {
+			children = append(children, d)
+		}
+	}
+	return children, nil
 }
 
 // Remove stops watching a device. Its history stays.
