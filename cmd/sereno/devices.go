@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"sereno"
@@ -182,7 +181,7 @@ func printDevice(w io.Writer, d api.Device) error {
 		return err
 	}
 	for _, c := range d.Checks {
-		if _, err := lipgloss.Fprintf(w, "\ncheck %s: %s every %s, timeout %s, fall %d, rise %d\n", inert(c.Name), statusStyle(c.Status).Render(c.Status.String()),
+		if _, err := fmt.Fprintf(colored(w), "\ncheck %s: %s every %s, timeout %s, fall %d, rise %d\n", inert(c.Name), statusTone(c.Status).paint(c.Status.String()),
 			time.Duration(c.Interval), time.Duration(c.Timeout), c.Fall, c.Rise); err != nil {
 			return err
 		}
@@ -199,7 +198,7 @@ func printDevice(w io.Writer, d api.Device) error {
 			}
 		}
 		if c.Recent.Pattern != "" {
-			if _, err := lipgloss.Fprintf(w, "  latest looks %s (newest last, x was lost); %s of %s lost\n", dots(c.Recent.Pattern).text,
+			if _, err := fmt.Fprintf(colored(w), "  latest looks %s (newest last, x was lost); %s of %s lost\n", dots(c.Recent.Pattern).text,
 				grouped(fmt.Sprint(c.Recent.Lost)), counted(int(c.Recent.Looks), "look")); err != nil {
 				return err
 			}

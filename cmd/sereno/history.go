@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"sereno"
@@ -95,7 +94,7 @@ func printHistory(w io.Writer, d api.Device, h api.History) error {
 	} else if err := t.print(w); err != nil {
 		return err
 	}
-	_, err := lipgloss.Fprintln(w, "\n"+figures(h.Summary))
+	err := say(w, "\n"+figures(h.Summary))
 	return err
 }
 
@@ -115,7 +114,7 @@ func figures(s api.Summary) string {
 	if s.Uptime == nil {
 		b.WriteString("uptime    not known: nothing was seen in this window\n")
 	} else {
-		fmt.Fprintf(&b, "uptime    %s = %s of %s seen\n", bold.Render(share(*s.Uptime)), long(s.Numerator), long(s.Denominator))
+		fmt.Fprintf(&b, "uptime    %s = %s of %s seen\n", bold.paint(share(*s.Uptime)), long(s.Numerator), long(s.Denominator))
 	}
 	if s.Coverage == nil {
 		b.WriteString("coverage  not known: the whole window is paused or in maintenance\n")

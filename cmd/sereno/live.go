@@ -89,12 +89,12 @@ func (p *pingScreen) draw() []string {
 	}
 	lines := shown.lines(p.width)
 	if hidden := len(s.hosts) - len(shown.rows); hidden > 0 {
-		lines = append(lines, cut(faint.Render("… and "+counted(hidden, "host")+" in less trouble"), p.width))
+		lines = append(lines, cut(faint.paint("… and "+counted(hidden, "host")+" in less trouble"), p.width))
 	}
 	if s.count > 0 {
 		lines = append(lines, bar(s.ended, s.total(), p.width))
 	}
-	return append(lines, cut(t.sentence(time.Since(s.began))+faint.Render(" · q stops"), p.width))
+	return append(lines, cut(t.sentence(time.Since(s.began))+faint.paint(" · q stops"), p.width))
 }
 
 // worst returns the indices of at most n hosts: in the order given if that is
@@ -127,5 +127,5 @@ func bar(done, of uint64, width int) string {
 		return cut(label, width)
 	}
 	full := int(uint64(room) * done / max(1, of))
-	return good.Render(strings.Repeat("█", full)) + faint.Render(strings.Repeat("░", room-full)) + label
+	return good.paint(strings.Repeat("█", full)) + faint.paint(strings.Repeat("░", room-full)) + label
 }

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"sereno"
@@ -178,7 +177,7 @@ func (s *sweep) showLines(ctx context.Context, silent bool, w io.Writer) error {
 
 func (s *sweep) printEvents(w io.Writer) error {
 	for _, e := range s.take() {
-		if _, err := lipgloss.Fprintln(w, s.sentence(e)); err != nil {
+		if err := say(w, s.sentence(e)); err != nil {
 			return err
 		}
 	}
@@ -197,17 +196,17 @@ func (s *sweep) sentence(e event) string {
 	}
 	switch {
 	case r.Fault != sereno.NoFault || r.Status == sereno.Unknown:
-		return odd.Render(who + ": cannot look: " + inert(r.Reason))
+		return odd.paint(who + ": cannot look: " + inert(r.Reason))
 	case !r.Status.Answered() && s.every:
-		return bad.Render(fmt.Sprintf("%s: look %d: %s", who, e.round, inert(r.Reason)))
+		return bad.paint(fmt.Sprintf("%s: look %d: %s", who, e.round, inert(r.Reason)))
 	case !r.Status.Answered():
-		return bad.Render(fmt.Sprintf("%s: %s", who, inert(r.Reason)))
+		return bad.paint(fmt.Sprintf("%s: %s", who, inert(r.Reason)))
 	case s.every:
 		return fmt.Sprintf("%s: look %d: %s ms", who, e.round, milliseconds(r.RTT))
 	case e.gap > 0:
-		return good.Render(fmt.Sprintf("%s: answers again after %d lost, %s ms", who, e.gap, milliseconds(r.RTT)))
+		return good.paint(fmt.Sprintf("%s: answers again after %d lost, %s ms", who, e.gap, milliseconds(r.RTT)))
 	}
-	return good.Render(fmt.Sprintf("%s: answers, %s ms", who, milliseconds(r.RTT)))
+	return good.paint(fmt.Sprintf("%s: answers, %s ms", who, milliseconds(r.RTT)))
 }
 
 // conclude prints the result and turns it into the exit code. The sweep has
@@ -246,11 +245,11 @@ func (s *sweep) printResult(w io.Writer, t totals, terminal bool) error {
 		}
 	}
 	if left > 0 {
-		if _, err := lipgloss.Fprintln(w, faint.Render(fmt.Sprintf("… and %s that answered every look", grouped(fmt.Sprint(left))))); err != nil {
+		if err := say(w, faint.paint(fmt.Sprintf("… and %s that answered every look", grouped(fmt.Sprint(left))))); err != nil {
 			return err
 		}
 	}
-	_, err := lipgloss.Fprintln(w, t.sentence(time.Since(s.began)))
+	err := say(w, t.sentence(time.Since(s.began)))
 	return err
 }
 
@@ -259,22 +258,22 @@ func (t totals) sentence(took time.Duration) string {
 	var who string
 	switch {
 	case t.hosts == 1 && t.none == 1:
-		who = bad.Render("1 host: no answer")
+		who = bad.paint("1 host: no answer")
 	case t.hosts == 1 && t.some == 1:
-		who = warn.Render("1 host: answered some looks")
+		who = warn.paint("1 host: answered some looks")
 	case t.hosts == 1:
-		who = good.Render("1 host: answered every look")
+		who = good.paint("1 host: answered every look")
 	default:
 		who = fmt.Sprintf("%s hosts: ", grouped(fmt.Sprint(t.hosts)))
 		if t.all == t.hosts {
-			who += good.Render("all answered every look")
+			who += good.paint("all answered every look")
 			break
 		}
 		who += fmt.Sprintf("%s answered every look, %s some, %s none", grouped(fmt.Sprint(t.all)), grouped(fmt.Sprint(t.some)), grouped(fmt.Sprint(t.none)))
 	}
 	line := fmt.Sprintf("%s · %s sent, %s lost (%s) in %s", who, grouped(fmt.Sprint(t.sent)), grouped(fmt.Sprint(t.lost)), percent(t.lost, t.sent), sereno.FormatLength(took))
 	if t.faults > 0 {
-		line += odd.Render(fmt.Sprintf(" · %s could not be sent", grouped(fmt.Sprint(t.faults))))
+		line += odd.paint(fmt.Sprintf(" · %s could not be sent", grouped(fmt.Sprint(t.faults))))
 	}
 	return line
 }
@@ -300,7 +299,7 @@ func pingRow(h *host, t *tally, faults bool) []cell {
 		return cell{milliseconds(d), plain}
 	}
 	c := t.condition()
-	state := cell{c.String(), map[condition]lipgloss.Style{waiting: faint, answers: good, lossy: warn, blind: odd, silent: bad, dead: bad}[c]}
+	state := cell{c.String(), conditions[c].tone}
 	lost := plain
 	if t.lost() > 0 {
 		lost = warn

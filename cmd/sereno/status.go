@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"charm.land/lipgloss/v2"
 	"github.com/spf13/cobra"
 
 	"sereno"
@@ -147,7 +146,7 @@ func (p *picture) named(status sereno.Status, now sereno.Instant) string {
 	return strings.Join(names, ", ")
 }
 
-func (p *picture) style() lipgloss.Style {
+func (p *picture) tone() tone {
 	switch n := p.Statistics.Devices; {
 	case p.Statistics.Isolated:
 		return odd
@@ -165,7 +164,7 @@ func (p *picture) print(w io.Writer, json bool) error {
 	if json {
 		return printJSON(w, p)
 	}
-	if _, err := lipgloss.Fprintln(w, p.style().Render(p.Verdict)); err != nil {
+	if err := say(w, p.tone().paint(p.Verdict)); err != nil {
 		return err
 	}
 	if len(p.Items) == 0 {
@@ -193,7 +192,7 @@ func (p *picture) table(most int) *table {
 				lost := strings.Count(c.Recent.Pattern, "0")
 				loss = cell{percent(uint64(lost), uint64(seen)), plain}
 				if lost > 0 {
-					loss.style = warn
+					loss.tone = warn
 				}
 				looks = dots(c.Recent.Pattern)
 			}
@@ -214,11 +213,11 @@ func statusCell(s sereno.Status, paused bool) cell {
 	if paused {
 		return cell{"paused", faint}
 	}
-	return cell{s.String(), statusStyle(s)}
+	return cell{s.String(), statusTone(s)}
 }
 
-func statusStyle(s sereno.Status) lipgloss.Style {
-	return map[sereno.Status]lipgloss.Style{sereno.Up: good, sereno.Degraded: warn, sereno.Down: bad, sereno.Unknown: odd}[s]
+func statusTone(s sereno.Status) tone {
+	return [...]tone{sereno.Unknown: odd, sereno.Up: good, sereno.Degraded: warn, sereno.Down: bad}[s]
 }
 
 // dots draws the latest 24 looks, newest last: a dot was answered, a cross was
@@ -226,11 +225,11 @@ func statusStyle(s sereno.Status) lipgloss.Style {
 func dots(pattern string) cell {
 	const most = 24
 	pattern = pattern[max(0, len(pattern)-most):]
-	style := faint
+	in := faint
 	if strings.Contains(pattern, "0") {
-		style = plain
+		in = plain
 	}
-	return cell{strings.NewReplacer("1", "·", "0", "x").Replace(inert(pattern)), style}
+	return cell{strings.NewReplacer("1", "·", "0", "x").Replace(inert(pattern)), in}
 }
 
 // repeatStatus prints a picture every few seconds, for whoever reads along.

@@ -1,28 +1,61 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"iter"
+	"os"
 	"strings"
+	"unicode/utf8"
 
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/ansi"
 )
 
-// Styles carry meaning that the words beside them carry too. On a terminal
-// without colours, or with NO_COLOR set, they vanish.
-var (
-	good  = lipgloss.NewStyle().Foreground(lipgloss.Green)
-	warn  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
-	bad   = lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true)
-	odd   = lipgloss.NewStyle().Foreground(lipgloss.Magenta)
-	faint = lipgloss.NewStyle().Faint(true)
-	bold  = lipgloss.NewStyle().Bold(true)
-	plain = lipgloss.NewStyle()
+// A tone carries a meaning that the words beside it carry too. On a terminal
+// without colours, or with NO_COLOR set, tones vanish.
+type tone uint8
+
+const (
+	plain tone = iota
+	faint
+	bold
+	good
+	warn
+	bad
+	odd
 )
 
-// A cell is text that is inert already, and how it looks.
+var tones = [...]struct{ begin, end string }{
+	faint: marks(lipgloss.NewStyle().Faint(true)),
+	bold:  marks(lipgloss.NewStyle().Bold(true)),
+	good:  marks(lipgloss.NewStyle().Foreground(lipgloss.Green)),
+	warn:  marks(lipgloss.NewStyle().Foreground(lipgloss.Yellow)),
+	bad:   marks(lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true)),
+	odd:   marks(lipgloss.NewStyle().Foreground(lipgloss.Magenta)),
+}
+
+// marks are what a style puts around a text. Rendering each cell by its style
+// would take longer than looking at the hosts of a large table.
+func marks(style lipgloss.Style) struct{ begin, end string } {
+	begin, end, _ := strings.Cut(style.Render("x"), "x")
+	return struct{ begin, end string }{begin, end}
+}
+
+// paint returns s in this tone.
+func (t tone) paint(s string) string {
+	if t == plain || s == "" {
+		return s
+	}
+	return tones[t].begin + s + tones[t].end
+}
+
+// A cell is text that is inert already, and its tone.
 type cell struct {
-	text  string
-	style lipgloss.Style
+	text string
+	tone tone
 }
 
 func text(s string) cell { return cell{inert(s), plain} }
@@ -44,55 +77,96 @@ func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
 // lines returns the table, headings first, each line cut to width if that is
 // above 0.
 func (t *table) lines(width int) []string {
-	wide := make([]int, len(t.columns))
-	for i, c := range t.columns {
-		wide[i] = lipgloss.Width(c.head)
-	}
-	for _, row := range t.rows {
-		for i, c := range row {
-			wide[i] = max(wide[i], lipgloss.Width(c.text))
-		}
-	}
 	lines := make([]string, 0, len(t.rows)+1)
-	head := make([]cell, len(t.columns))
-	for i, c := range t.columns {
-		head[i] = cell{c.head, faint}
-	}
-	lines = append(lines, t.line(head, wide, width))
-	for _, row := range t.rows {
-		lines = append(lines, t.line(row, wide, width))
+	for line := range t.all() {
+		if width > 0 {
+			line = cut(line, width)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }
 
-func (t *table) line(row []cell, wide []int, width int) string {
+// all yields the lines of the table, headings first.
+func (t *table) all() iter.Seq[string] {
+	wide := make([]int, len(t.columns))
+	head := make([]cell, len(t.columns))
+	for i, c := range t.columns {
+		head[i] = cell{c.head, faint}
+		wide[i] = breadth(c.head)
+	}
+	for _, row := range t.rows {
+		for i, c := range row {
+			wide[i] = max(wide[i], breadth(c.text))
+		}
+	}
+	return func(yield func(string) bool) {
+		if !yield(t.line(head, wide)) {
+			return
+		}
+		for _, row := range t.rows {
+			if !yield(t.line(row, wide)) {
+				return
+			}
+		}
+	}
+}
+
+func (t *table) line(row []cell, wide []int) string {
+	for len(row) > 0 && row[len(row)-1].text == "" {
+		row = row[:len(row)-1]
+	}
 	var b strings.Builder
 	for i, c := range row {
 		if i > 0 {
 			b.WriteString("  ")
 		}
-		pad := strings.Repeat(" ", wide[i]-lipgloss.Width(c.text))
+		pad := wide[i] - breadth(c.text)
 		if t.columns[i].right {
-			b.WriteString(pad)
+			spaces(&b, pad)
 		}
-		b.WriteString(c.style.Render(c.text))
+		b.WriteString(c.tone.paint(c.text))
 		if !t.columns[i].right && i < len(row)-1 {
-			b.WriteString(pad)
+			spaces(&b, pad)
 		}
-	}
-	if width > 0 {
-		return cut(b.String(), width)
 	}
 	return b.String()
 }
 
+func spaces(b *strings.Builder, n int) {
+	for range n {
+		b.WriteByte(' ')
+	}
+}
+
+// breadth is how many columns of a terminal a text takes.
+func breadth(s string) int {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return lipgloss.Width(s)
+		}
+	}
+	return len(s)
+}
+
 // print writes the table.
 func (t *table) print(w io.Writer) error {
-	_, err := lipgloss.Fprintln(w, strings.Join(t.lines(0), "\n"))
+	buffered := bufio.NewWriterSize(colored(w), 64<<10)
+	for line := range t.all() {
+		buffered.WriteString(line)
+		buffered.WriteByte('\n')
+	}
+	return buffered.Flush()
+}
+
+// colored returns a writer that leaves out the colours which w cannot show.
+func colored(w io.Writer) io.Writer { return colorprofile.NewWriter(w, os.Environ()) }
+
+// say writes one line.
+func say(w io.Writer, line string) error {
+	_, err := fmt.Fprintln(colored(w), line)
 	return err
 }
 
 // cut shortens a line to width.
-func cut(line string, width int) string {
-	return lipgloss.NewStyle().MaxWidth(width).Render(line)
-}
+func cut(line string, width int) string { return ansi.Truncate(line, width, "") }

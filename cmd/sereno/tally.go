@@ -79,9 +79,12 @@ const (
 	dead   // has never answered
 )
 
-var conditionWords = [...]string{"waiting", "answers", "lossy", "cannot look", "silent", "no answer"}
+var conditions = [...]struct {
+	word string
+	tone tone
+}{{"waiting", faint}, {"answers", good}, {"lossy", warn}, {"cannot look", odd}, {"silent", bad}, {"no answer", bad}}
 
-func (c condition) String() string { return conditionWords[c] }
+func (c condition) String() string { return conditions[c].word }
 
 func (t *tally) condition() condition {
 	switch {

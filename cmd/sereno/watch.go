@@ -76,7 +76,7 @@ func (s *statusScreen) View() tea.View {
 func (s *statusScreen) draw() []string {
 	var lines []string
 	if s.err != nil {
-		lines = append(lines, cut(bad.Render("No answer: ")+inert(s.err.Error()), s.width))
+		lines = append(lines, cut(bad.paint("No answer: ")+inert(s.err.Error()), s.width))
 	}
 	p := s.latest
 	if p == nil {
@@ -85,7 +85,7 @@ func (s *statusScreen) draw() []string {
 		}
 		return lines
 	}
-	lines = append(lines, cut(p.style().Render(p.Verdict), s.width), "")
+	lines = append(lines, cut(p.tone().paint(p.Verdict), s.width), "")
 	room := s.height - len(lines) - 2 // headings, last line
 	shown := p.table(max(1, room))
 	lines = append(lines, shown.lines(s.width)...)
@@ -93,5 +93,5 @@ func (s *statusScreen) draw() []string {
 	if hidden := len(p.Items) - len(shown.rows); hidden > 0 {
 		last = "… and " + counted(hidden, "device") + " in less trouble · " + last
 	}
-	return append(lines, cut(faint.Render(last), s.width))
+	return append(lines, cut(faint.paint(last), s.width))
 }
