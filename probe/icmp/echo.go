@@ -140,7 +140,7 @@ func stripIPv4(packet []byte) ([]byte, bool) {
 	return packet[size:], true
 }
 
-// filler is what a payload holds after its mark: byte i is i modulo 256.
+// fill writes what a payload holds after its mark: byte i is i modulo 256.
 func fill(payload []byte) {
 	for i := markSize; i < len(payload); i++ {
 		payload[i] = byte(i)

@@ -151,7 +151,7 @@ func FuzzTrouble(f *testing.F) {
 }
 
 func TestStamp(t *testing.T) {
-	const at = 1_700_000_000_123_456_789
+	const at int64 = 1_700_000_000_123_456_789
 	spec := unix.NsecToTimespec(at)
 	data := unsafe.Slice((*byte)(unsafe.Pointer(&spec)), unsafe.Sizeof(spec))
 	other := controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, make([]byte, 4))

@@ -382,6 +382,77 @@ func TestFullQueueSkipsLooks(t *testing.T) {
 	}
 }
 
+func TestAStormOfICMPErrorsIsNoFaultOfOurs(t *testing.T) {
+	for _, mode := range []Mode{Raw, Datagram} {
+		t.Run(mode.String(), func(t *testing.T) {
+			const looks = 3000
+			w := newWire(t)
+			w.allowDatagram()
+			w.host(1, func(request []byte) { w.send(failure(request, host4(254), 3, 1, 1000)) })
+			w.host(2, func(request []byte) { w.send(reply(request, nil)) })
+			e := start(t, w, Options{Mode: mode})
+			var targets []probe.Target
+			for range looks {
+				targets = append(targets, e.target(1, host4(1), time.Second, ``), e.target(2, host4(2), patience, ``))
+			}
+			e.look(targets...)
+			for range targets {
+				r := e.next()
+				if r.Check == 1 && (r.Status != sereno.Down || r.Reason != "host unreachable, says 10.1.0.254") || r.Check == 2 && r.Status != sereno.Up {
+					t.Fatalf("%+v", r)
+				}
+			}
+		})
+	}
+}
+
+// TestStalledLoop holds the loop up, by a delivery that takes too long, until
+// two looks have timed out: one was answered meanwhile, the other was not.
+func TestStalledLoop(t *testing.T) {
+	const timeout = 2 * time.Second
+	w := newWire(t)
+	results := make(chan sereno.Result, 10)
+	held, answered := make(chan bool), make(chan bool)
+	w.host(1, func(request []byte) {
+		<-held
+		w.send(reply(request, nil))
+		close(answered)
+	})
+	e := start(t, w, Options{Mode: Raw, Deliver: func(batch []sereno.Result) {
+		for _, r := range batch {
+			if r.Fault == sereno.Unresolved {
+				close(held)
+				<-answered
+				time.Sleep(timeout + stallLimit)
+			}
+			results <- r
+		}
+	}})
+	e.look(e.target(1, host4(1), timeout, ``), e.target(2, host4(2), timeout, ``))
+	e.counts(func(c Counters) bool { return c.Sent == 2 })
+	e.look(e.target(3, netip.Addr{}, time.Second, ``))
+	receive(t, results)
+	if r := receive(t, results); r.Check != 1 || r.Status != sereno.Up {
+		t.Errorf("%+v, want up: the answer came in time, however late it was read", r)
+	}
+	if r := receive(t, results); r.Check != 2 || r.Status != sereno.Unknown || r.Fault != sereno.Stalled {
+		t.Errorf("%+v, want unknown, stalled", r)
+	}
+}
+
+func TestNothingToDoIsNothingDone(t *testing.T) {
+	rounds := 0
+	clock := func() sereno.Instant { rounds++; return now() } // the loop asks once a round
+	e := start(t, nil, Options{Clock: clock})
+	e.look(e.target(1, netip.Addr{}, time.Second, ``))
+	e.next()
+	time.Sleep(200 * time.Millisecond)
+	e.stop()
+	if most := winding + 8; rounds > most {
+		t.Errorf("%d rounds for one look, want at most %d", rounds, most)
+	}
+}
+
 func TestLinkLocal(t *testing.T) {
 	w := newWire(t)
 	w.host(1, func(request []byte) { w.send(reply(request, nil)) })

@@ -15,7 +15,7 @@ import (
 const ms = int64(time.Millisecond)
 
 func TestRoundTrip(t *testing.T) {
-	const wall = 1_700_000_000_000_000_000
+	const wall int64 = 1_700_000_000_000_000_000
 	for _, test := range []struct {
 		rule            string
 		step            int64 // by which the wall clock was set meanwhile
@@ -44,11 +44,11 @@ func TestRoundTrip(t *testing.T) {
 
 func TestRoundTripIsAlwaysPossible(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		any := rapid.Int64Range(-1<<60, 1<<60)
+		whatever := rapid.Int64Range(-1<<60, 1<<60)
 		sent := rapid.Int64Range(0, 1<<50).Draw(t, "sent")
 		now := sent + rapid.Int64Range(0, 1<<40).Draw(t, "elapsed")
-		c := clock{offset: any.Draw(t, "offset"), before: any.Draw(t, "before")}
-		if rtt := c.roundTrip(sent, any.Draw(t, "stamp"), now); rtt < 1 || int64(rtt) > max(now-sent, 1) {
+		c := clock{offset: whatever.Draw(t, "offset"), before: whatever.Draw(t, "before")}
+		if rtt := c.roundTrip(sent, whatever.Draw(t, "stamp"), now); rtt < 1 || int64(rtt) > max(now-sent, 1) {
 			t.Fatalf("%v in %v", rtt, time.Duration(now-sent))
 		}
 	})

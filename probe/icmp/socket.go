@@ -124,11 +124,11 @@ func (s *socket) prepare() error {
 
 // bind gives a ping socket its identifier, which the kernel chooses.
 func (s *socket) bind() error {
-	var any unix.Sockaddr = &unix.SockaddrInet4{}
+	var free unix.Sockaddr = &unix.SockaddrInet4{}
 	if s.family == ipv6 {
-		any = &unix.SockaddrInet6{}
+		free = &unix.SockaddrInet6{}
 	}
-	if err := unix.Bind(s.fd, any); err != nil {
+	if err := unix.Bind(s.fd, free); err != nil {
 		return err
 	}
 	name, err := unix.Getsockname(s.fd)
