@@ -8,6 +8,7 @@ package soak
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -86,7 +87,7 @@ func newWatch(t *testing.T, conf string) *watch {
 	return w
 }
 
-// start runs the program and returns when every check has been looked at.
+// start runs the program and returns when it answers.
 func (w *watch) start() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
@@ -138,15 +139,31 @@ type incident struct {
 	Under    *int
 }
 
-func (w *watch) incidents() (all []incident) {
+func (w *watch) incidents() []incident { return list[incident](w, "/api/incidents") }
+
+// names returns the names of all devices by their ids.
+func (w *watch) names() map[int]string {
+	w.t.Helper()
+	names := map[int]string{}
+	for _, d := range list[struct {
+		ID   int
+		Name string
+	}](w, "/api/devices") {
+		names[d.ID] = d.Name
+	}
+	return names
+}
+
+// list reads all pages of a list.
+func list[T any](w *watch, path string) (all []T) {
 	w.t.Helper()
 	next := ""
 	for {
 		var page struct {
-			Items      []incident
+			Items      []T
 			NextCursor *string `json:"next_cursor"`
 		}
-		if err := w.Get(w.t.Context(), w.ask, "/api/incidents?limit=1000"+next, &page); err != nil {
+		if err := w.Get(w.t.Context(), w.ask, path+"?limit=1000"+next, &page); err != nil {
 			w.t.Fatal(err)
 		}
 		all = append(all, page.Items...)
@@ -163,7 +180,7 @@ func (w *watch) book() *store.Store {
 	if err := w.Stop(); err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := store.Open(w.t.Context(), "sqlite:"+filepath.Join(w.data, "sereno.db"), nil)
+	s, err := store.Open(w.t.Context(), "sqlite:"+filepath.Join(w.data, "sereno.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -214,7 +231,7 @@ func TestOutagesAreBookedInTime(t *testing.T) {
 	for _, i := range rand.Perm(n)[:outages] {
 		order = append(order, i)
 	}
-	seen := 0
+	seen, names := 0, w.names()
 	poll := func() {
 		var page struct{ Items []incident }
 		if err := w.Get(t.Context(), w.ask, "/api/incidents?limit=100", &page); err != nil {
@@ -222,8 +239,7 @@ func TestOutagesAreBookedInTime(t *testing.T) {
 		}
 		now := time.Now()
 		for _, in := range page.Items {
-			name := fmt.Sprintf("h%d", in.DeviceID-1)
-			if o := truth[name]; o != nil && o.seen.IsZero() {
+			if o := truth[names[in.DeviceID]]; o != nil && o.seen.IsZero() {
 				o.seen = now
 				seen++
 			}
