@@ -14,7 +14,7 @@ func newCheckConfig() *cobra.Command {
 		Use:   "check-config FILE",
 		Short: "Find every mistake in a configuration file",
 		Long:  "Read a configuration file as serve would, and tell every mistake in it, each with its line.\nExit code 0 if there is none, 1 if there is, 2 if the file cannot be read.",
-		Args:  cobra.ExactArgs(1),
+		Args:  between(1, 1, "say which file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()
 			c, err := config.Load(args[0], kinds())

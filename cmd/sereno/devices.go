@@ -55,7 +55,7 @@ func newDevicesAdd() *cobra.Command {
 		Example: `  sereno devices add core-sw1 192.0.2.1 --importance critical --tag rack:3
   sereno devices add printer-2 192.0.2.12 --parent core-sw1 --interval 10s
   sereno devices add www.example.com`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: between(1, 2, "say the name of the new device, and its address"),
 		RunE: asking(func(cmd *cobra.Command, c *client, args []string) error {
 			d.Name, d.Address = args[0], args[len(args)-1]
 			var check newCheck
@@ -145,7 +145,7 @@ func managed(d api.Device) string {
 
 func newDevicesShow() *cobra.Command {
 	return &cobra.Command{
-		Use: "show NAME", Short: "Show all about one device", Args: cobra.ExactArgs(1),
+		Use: "show NAME", Short: "Show all about one device", Args: between(1, 1, "say which device, by its name or its id"),
 		Long: "Show all about one device, by its name or its id.",
 		RunE: asking(func(cmd *cobra.Command, c *client, args []string) error {
 			d, err := c.device(cmd.Context(), args[0])
@@ -209,7 +209,7 @@ func printDevice(w io.Writer, d api.Device) error {
 
 func newDevicesRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove NAME…", Aliases: []string{"rm"}, Short: "Watch devices no longer", Args: cobra.MinimumNArgs(1),
+		Use: "remove NAME…", Aliases: []string{"rm"}, Short: "Watch devices no longer", Args: atLeast(1, "say which devices, by their names or ids"),
 		Long: "Watch devices no longer, by their names or ids. Either all of them are found, or none is removed.",
 		RunE: asking(func(cmd *cobra.Command, c *client, args []string) error {
 			var gone []api.Device

@@ -19,7 +19,7 @@ func newHistory() *cobra.Command {
 		Use:   "history DEVICE",
 		Short: "Show what happened to a device, and its figures",
 		Long:  "Show the spans of a device, by its name or its id, and the figures of the window: by default the last 24 hours.",
-		Args:  cobra.ExactArgs(1),
+		Args:  between(1, 1, "say which device, by its name or its id"),
 		RunE: asking(func(cmd *cobra.Command, c *client, args []string) error {
 			query, err := windowQuery(cmd, time.Now())
 			if err != nil {

@@ -18,7 +18,7 @@ func newIncidents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "incidents [DEVICE]",
 		Short: "List stretches of trouble, latest first",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  between(0, 1, "say one device, or none for all"),
 		RunE: asking(func(cmd *cobra.Command, c *client, args []string) error {
 			query, err := windowQuery(cmd, time.Now())
 			if err != nil {

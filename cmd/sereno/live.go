@@ -19,7 +19,8 @@ type tick struct{}
 func nextTick() tea.Cmd { return tea.Tick(redraw, func(time.Time) tea.Msg { return tick{} }) }
 
 // showLive draws the sweep on the terminal until ctx ends or somebody stops
-// it. What it drew is gone afterwards: the result takes its place.
+// it. It draws on the terminal's other screen, so what it drew is gone
+// afterwards, and the result takes its place.
 func showLive(ctx context.Context, s *sweep) error {
 	_, err := tea.NewProgram(&pingScreen{sweep: s, width: 80, height: 24}, tea.WithContext(ctx), tea.WithoutSignalHandler()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
@@ -32,7 +33,6 @@ func showLive(ctx context.Context, s *sweep) error {
 type pingScreen struct {
 	sweep         *sweep
 	width, height int
-	over          bool
 	lines         []string
 }
 
@@ -45,16 +45,9 @@ func (p *pingScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.KeyPressMsg:
 		switch msg.String() {
 		case "q", "esc", "ctrl+c":
-			p.over = true
 			return p, tea.Quit
 		}
 	case tick:
-		select {
-		case <-p.sweep.done:
-			p.over = true
-			return p, tea.Quit
-		default:
-		}
 		p.lines = p.draw()
 		return p, nextTick()
 	}
@@ -62,10 +55,9 @@ func (p *pingScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 func (p *pingScreen) View() tea.View {
-	if p.over {
-		return tea.NewView("")
-	}
-	return tea.NewView(strings.Join(p.lines, "\n"))
+	v := tea.NewView(strings.Join(p.lines, "\n"))
+	v.AltScreen = true
+	return v
 }
 
 // draw makes the lines of the screen: the hosts that there is room for, those

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -80,6 +81,20 @@ no such thing; 2 it could not be done (usage, permission, no server).`,
 		newIncidents(), newAbsences(), newCheckConfig(), newVersion(),
 	)
 	return root
+}
+
+// between accepts from least to most arguments; wanted says what they are.
+func between(least, most int, wanted string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return fmt.Errorf("%s (see %s --help)", wanted, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+func atLeast(least int, wanted string) cobra.PositionalArgs {
+	return between(least, math.MaxInt, wanted)
 }
 
 func newVersion() *cobra.Command {

@@ -43,7 +43,7 @@ all, 2 if nothing could be sent (usage, permission, a name without address).`,
 		Example: `  sereno ping 10.0.0.0/24
   sereno ping -c 5 -i 0.2 core-sw1 192.0.2.7
   sereno ping -c 1 --json @hosts.txt`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1, "say what to look at: an address, a name, a network or @FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.json = asJSON(cmd)
 			if cmd.Flags().Changed("count") && o.count < 1 {
@@ -281,7 +281,7 @@ func (t totals) sentence(took time.Duration) string {
 func newPingTable(faults bool) *table {
 	t := &table{columns: []column{
 		{"host", false}, {"state", false}, {"sent", true}, {"lost", true}, {"loss", true},
-		{"last", true}, {"min", true}, {"avg", true}, {"p50", true}, {"p95", true}, {"max", true}, {"jitter", true},
+		{"last ms", true}, {"min", true}, {"avg", true}, {"p50", true}, {"p95", true}, {"max", true}, {"jitter", true},
 	}}
 	if faults {
 		t.columns = append(t.columns, column{"not sent", true})
