@@ -3,15 +3,20 @@ package main
 import (
 	"sereno"
 	"sereno/probe"
+	"sereno/probe/all"
 	"sereno/probe/icmp"
 )
 
 // kinds are the checks that a configuration file may ask for. They judge
 // settings here, and look at nothing.
 func kinds() []probe.Kind {
-	engine, err := icmp.New(icmp.Options{Deliver: func([]sereno.Result) {}})
+	list, err := all.New(icmp.Options{Deliver: func([]sereno.Result) {}})
 	if err != nil {
 		panic(err) // only without a Deliver
 	}
-	return []probe.Kind{engine}
+	var kinds []probe.Kind
+	for _, k := range list.Sweepers() {
+		kinds = append(kinds, k)
+	}
+	return kinds
 }

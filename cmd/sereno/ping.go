@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -351,7 +352,8 @@ type pingSummary struct {
 	Seconds     float64 `json:"seconds"`
 }
 
-func (s *sweep) printDocuments(w io.Writer, t totals) error {
+func (s *sweep) printDocuments(to io.Writer, t totals) error {
+	w := bufio.NewWriterSize(to, 64<<10)
 	for i := range s.hosts {
 		h, t := &s.hosts[i], &s.tallies[i]
 		name := h.name
@@ -376,11 +378,12 @@ func (s *sweep) printDocuments(w io.Writer, t totals) error {
 			return err
 		}
 	}
-	return printJSON(w, map[string]pingSummary{"summary": {
+	err := printJSON(w, map[string]pingSummary{"summary": {
 		Hosts: t.hosts, AnsweredAll: t.all, Some: t.some, None: t.none,
 		Sent: t.sent, Received: t.sent - t.lost, Lost: t.lost, Faults: t.faults,
 		Seconds: time.Since(s.began).Seconds(),
 	}})
+	return errors.Join(err, w.Flush())
 }
 
 func seconds(d time.Duration) *float64 { return new(d.Seconds()) }

@@ -82,9 +82,18 @@ func serve(cmd *cobra.Command) error {
 		})
 	}
 	return app.Run(ctx, app.Options{
-		Config: c, Reload: reload, Load: load,
+		Config: c, Reload: reload, Load: load, Command: typed,
 		Version: versionText(), Log: log, Stdout: cmd.OutOrStdout(),
 	})
+}
+
+// typed is what a person types to ask the server at url: this program, as it
+// was called.
+func typed(url string) string {
+	if url == defaultServer {
+		return os.Args[0]
+	}
+	return os.Args[0] + " --server " + url
 }
 
 func logHandler(cmd *cobra.Command) slog.Handler {
