@@ -23,12 +23,13 @@ import (
 	"sereno/vantage"
 )
 
-// Options are what Run needs. Reload, Load and Ready may be nil.
+// Options are what Run needs. Reload, Load, Ready and Command may be nil.
 type Options struct {
 	Config  *config.Config
 	Reload  <-chan struct{}                // each value asks to load the configuration anew
 	Load    func() (*config.Config, error) // how
 	Ready   func(url string)               // called once it watches and can be asked
+	Command func(url string) string        // what a person types to ask the server at url
 	Version string
 	Log     *slog.Logger
 	Stdout  io.Writer
@@ -147,11 +148,14 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 
 	url := "http://" + ln.Addr().String()
+	if o.Command == nil {
+		o.Command = func(string) string { return "sereno" }
+	}
 	var proposals []string
 	if !plan.looksOutside() {
 		proposals = scene.proposals()
 	}
-	greet(o.Stdout, o.Version, url, count, proposals)
+	greet(o.Stdout, o.Command(url), o.Version, url, count, proposals)
 	if o.Ready != nil {
 		o.Ready(url)
 	}

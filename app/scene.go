@@ -54,9 +54,10 @@ func thisMachine() []sereno.Device {
 	return devices
 }
 
-// proposals are what somebody who has just begun might want to watch: the
-// gateways and name servers of this machine. Nothing is sent to them.
-func (s *scene) proposals() (commands []string) {
+// proposals are what somebody who has just begun might want to watch, the
+// gateways and name servers of this machine, as arguments of the command.
+// Nothing is sent to them.
+func (s *scene) proposals() (arguments []string) {
 	place := s.place.Load()
 	seen := map[netip.Addr]bool{}
 	propose := func(what string, addrs []netip.Addr) {
@@ -69,28 +70,30 @@ func (s *scene) proposals() (commands []string) {
 			if i > 0 {
 				name = fmt.Sprint(what, "-", i+1)
 			}
-			commands = append(commands, fmt.Sprintf("sereno devices add %s %s", name, addr))
+			arguments = append(arguments, fmt.Sprintf("devices add %s %s", name, addr))
 		}
 	}
 	propose("gateway", place.Gateways)
 	propose("dns", place.Nameservers)
-	return commands
+	return arguments
 }
 
-// greet says where to look and what to type next.
-func greet(w io.Writer, version, url string, count int, proposals []string) {
+// greet says where to look and what to type next; command is what to type for
+// this program.
+func greet(w io.Writer, command, version, url string, count int, proposals []string) {
 	plural := "s"
 	if count == 1 {
 		plural = ""
 	}
 	fmt.Fprintf(w, "Sereno %s watches %d device%s.\n\n", version, count, plural)
-	fmt.Fprintf(w, "  look     sereno status --watch      or %s/api/devices\n", url)
-	fmt.Fprintf(w, "  add      sereno devices add NAME ADDRESS\n")
+	fmt.Fprintf(w, "  look     %s status --watch\n", command)
+	fmt.Fprintf(w, "  or       %s/api/devices\n", url)
+	fmt.Fprintf(w, "  add      %s devices add NAME ADDRESS\n", command)
 	fmt.Fprintf(w, "  stop     Ctrl-C\n")
 	if len(proposals) > 0 {
 		fmt.Fprintf(w, "\nFound beside this machine. Nothing is sent to them unless you say so:\n\n")
 		for _, p := range proposals {
-			fmt.Fprintf(w, "  %s\n", p)
+			fmt.Fprintf(w, "  %s %s\n", command, p)
 		}
 	}
 	fmt.Fprintln(w)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,3 +195,8 @@ func Loopback(n int) string {
 
 // Address returns the i-th address of the loopback range, from 127.1.0.0 on.
 func Address(i int) string { return fmt.Sprintf("127.%d.%d.%d", 1+i>>16, i>>8&255, i&255) }
+
+// Loopback4 is the same as an address.
+func Loopback4(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(1 + i>>16), byte(i >> 8), byte(i)})
+}

@@ -36,10 +36,9 @@ func TestBareLoopGetsEveryReply(t *testing.T) {
 // engine measures our own engine as Run measures the bare loop. The looks are
 // made before, so that the CPU time is the engine's own.
 func engine(b testing.TB, o Options) Report {
-	var rtts []time.Duration
 	lost := 0
 	total := int(float64(o.Rate) * o.Duration.Seconds())
-	rtts = make([]time.Duration, 0, total)
+	rtts := make([]time.Duration, 0, total)
 	all := make(chan struct{})
 	e, err := icmp.New(icmp.Options{Mode: icmp.Raw, Deliver: func(batch []sereno.Result) {
 		for i := range batch {
