@@ -537,8 +537,8 @@ func TestMaxPPSIsKept(t *testing.T) {
 	for range targets {
 		e.next()
 	}
-	const depth = rate * 5 / 1000 // packets that may leave at once
-	if took, least := time.Since(begin), (looks-depth-1)*time.Second/rate; took < least {
+	depth := int(rate * longest.Seconds()) // packets that may leave at once
+	if took, least := time.Since(begin), time.Duration(looks-depth-1)*time.Second/rate; took < least {
 		t.Errorf("%d looks at %d a second took %v, want at least %v", looks, rate, took, least)
 	}
 }

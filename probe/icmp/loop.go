@@ -241,8 +241,11 @@ func (l *loop) socket(f family, size int) *socket {
 // flush sends what is queued in a socket. It reports whether nothing is left:
 // what the kernel has no room for stays for the next round.
 func (l *loop) flush(s *socket) bool {
-	const tries = 3 // an error may belong to an older request: ICMP errors are told to whoever comes next
-	failed := 0
+	// The kernel tells an ICMP error about an older request to whoever calls
+	// next, as if it were about this call. Then it is also in the error queue;
+	// when that was empty twice, the error is this request's own.
+	const alone, most = 2, 100
+	failed, empty := 0, 0
 	if s.flying == 0 {
 		l.overflowed(s) // what was dropped until now is not the fault of these
 	}
@@ -253,7 +256,7 @@ func (l *loop) flush(s *socket) bool {
 		if n > 0 {
 			l.launch(s, n, before, after)
 			s.troubled = s.troubled || s.first < s.queued
-			s.jammed, failed = 0, 0
+			s.jammed, failed, empty = 0, 0, 0
 			before = after
 			continue
 		}
@@ -267,13 +270,14 @@ func (l *loop) flush(s *socket) bool {
 				return false
 			}
 			l.skip(s, errno)
-		case failed < tries:
-			failed++
-			s.troubled = true
-			l.troubles(s)
 		default:
-			failed = 0
-			l.refuse(s, errno)
+			if failed++; l.troubles(s) == 0 {
+				empty++
+			}
+			if empty == alone || failed == most {
+				l.refuse(s, errno)
+				failed, empty = 0, 0
+			}
 		}
 		before = l.now()
 	}
@@ -332,7 +336,6 @@ func (l *loop) read(s *socket) bool {
 			return true
 		}
 		if errno != 0 { // tells an ICMP error, or EINTR
-			s.troubled = true
 			l.troubles(s)
 			continue
 		}
@@ -406,24 +409,27 @@ func (l *loop) tell(f *flight, kind string, rtt time.Duration) {
 	}
 }
 
-// troubles empties the error queue of a socket: an ICMP error that quotes a
-// request under way becomes the reason of its look, should no answer come.
-func (l *loop) troubles(s *socket) {
-	s.troubled = false
+// troubles empties the error queue of a socket and returns how many ICMP errors
+// were in it. One that quotes a request under way becomes the reason of its
+// look, should no answer come.
+func (l *loop) troubles(s *socket) (n int) {
 	for range drainLimit {
 		control, to, quoted, ok := s.lastError()
 		if !ok {
-			return
+			s.troubled = false
+			return n
 		}
 		t, ok := parseTrouble(control)
 		if !ok {
 			continue
 		}
+		n++
 		if slot := l.quoted(s, quoted, to); slot != 0 {
 			l.hangar.slots[slot].reason = l.reason(t)
 		}
 	}
 	s.troubled = true
+	return n
 }
 
 // quoted returns the flight whose request an ICMP error quotes, 0 for none.
