@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// Lead is how far ahead looks are handed over.
-	Lead = 5 * time.Millisecond
+	// Lead is how far ahead looks are handed over: long enough that waking for
+	// it costs little, short enough that a change of the plan is soon in force.
+	Lead = 20 * time.Millisecond
 	// Leap is the stretch beyond which looks that are overdue are left out
 	// instead of being caught up with: the machine slept, or the clock was set.
 	Leap = time.Second

@@ -23,6 +23,10 @@ const (
 	// reopening is how long the loop waits before it tries again to open a
 	// socket.
 	reopening = time.Second
+	// gather is how long results wait for company, because each delivery wakes
+	// somebody; crowd is how many of them no longer wait.
+	gather = 20 * time.Millisecond
+	crowd  = 256
 	// winding is how many rounds without work the loop ticks on before it
 	// dozes.
 	winding = 2
@@ -44,13 +48,14 @@ type loop struct {
 	emptied [][]probe.Look // for the engine's next inbox
 	sent    int            // looks taken off the queue in this round
 
-	hangar  *hangar
-	sockets [families]*socket
-	closed  [families]closed
-	results []sereno.Result
-	count   Counters // of this round
-	reasons map[trouble]string
-	filler  []byte
+	hangar    *hangar
+	sockets   [families]*socket
+	closed    [families]closed
+	results   []sereno.Result
+	delivered int64    // when the latest were handed over
+	count     Counters // of this round
+	reasons   map[trouble]string
+	filler    []byte
 
 	latest    int64 // when the loop was last seen running, or was to run next
 	suspended time.Duration
@@ -88,13 +93,22 @@ func (l *loop) round() {
 	if l.drain() {
 		l.expire(drained - int64(grace))
 	}
-	if len(l.results) > 0 {
-		l.engine.options.Deliver(l.results)
-		clear(l.results)
-		l.results = l.results[:0]
+	if l.start-l.delivered >= int64(gather) || len(l.results) >= crowd {
+		l.deliver()
 	}
 	l.engine.board.add(&l.count)
 	l.rest()
+}
+
+// deliver hands over the results that there are.
+func (l *loop) deliver() {
+	l.delivered = l.start
+	if len(l.results) == 0 {
+		return
+	}
+	l.engine.options.Deliver(l.results)
+	clear(l.results)
+	l.results = l.results[:0]
 }
 
 // now returns the time, and notices if the loop did not run.
@@ -547,6 +561,7 @@ func (l *loop) rest() {
 
 // doze rests until look is due, or something is handed over.
 func (l *loop) doze(look *probe.Look) {
+	l.deliver()
 	if !l.engine.mayDoze() {
 		return
 	}
@@ -573,6 +588,7 @@ func (l *loop) close() {
 			s.close()
 		}
 	}
+	l.deliver()
 	l.engine.board.add(&l.count)
 }
 
