@@ -234,8 +234,11 @@ func (p *plan) item(d sereno.Device, c sereno.Check, addr netip.Addr) (schedule.
 		return schedule.Item{}, sereno.Errorf(sereno.Invalid, "%s: there is no check of kind %q", d.Name, c.Kind)
 	}
 	target, err := p.kinds[i].Target(c.ID, addr, c.Policy.Timeout, c.Settings)
-	if err != nil {
-		return schedule.Item{}, fmt.Errorf("prepare check %s of %s: %w", c.Name, d.Name, err)
+	if err != nil { // such as the zone of an interface that is not there (yet)
+		p.log.Error("cannot look at a device; its check stays unknown", "device", d.Name, "check", c.Name, "err", err)
+		if target, err = p.kinds[i].Target(c.ID, netip.Addr{}, c.Policy.Timeout, nil); err != nil {
+			return schedule.Item{}, fmt.Errorf("prepare check %s of %s: %w", c.Name, d.Name, err)
+		}
 	}
 	return schedule.Item{Target: target, Interval: c.Policy.Interval}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -34,24 +35,23 @@ type Options struct {
 	Evidence func(check sereno.CheckID, kind, detail string)
 }
 
-// An Engine is the probe.Sweeper of kind "icmp".
+// An Engine is the probe.Sweeper of kind "icmp". Its looks are spread over one
+// lane or more, each with a loop and sockets of its own, so that the processor
+// time of many looks need not come from one core.
 type Engine struct {
 	options Options
 	board   board
 	size    atomic.Int64 // bytes of the largest payload that any target asks for
-
-	mu    sync.Mutex
-	inbox [][]probe.Look // handed over, not yet seen by the loop
-	held  int            // looks handed over and not yet sent
-	room  sync.Cond      // held went down
-	doze  bool           // the loop rests for longer than a tick
-
-	bell    *bell // ends the doze
+	made    atomic.Int64 // targets
+	lanes   []*lane
 	running atomic.Bool
+	deliver sync.Mutex // lanes deliver one at a time
 }
 
-// hold is how many looks wait at most, unless one sweep alone is larger.
-const hold = 1 << 18
+// laneTargets is how many targets fill a lane before the next one is used: at
+// one look a second three quarters of what a core can take. More lanes cost more,
+// since the kernel shows every reply to every raw socket.
+const laneTargets = 80_000
 
 // New makes an engine. It opens no socket: see Permitted.
 func New(o Options) (*Engine, error) {
@@ -64,8 +64,14 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{options: o, bell: newBell()}
-	e.room.L = &e.mu
+	e := &Engine{options: o}
+	lanes := min(runtime.GOMAXPROCS(0), 4)
+	if o.MaxPPS > 0 {
+		lanes = 1 // who counts packets has no more of them than one loop can send
+	}
+	for range lanes {
+		e.lanes = append(e.lanes, newLane(e))
+	}
 	e.grow(defaultSize)
 	return e, nil
 }
@@ -110,38 +116,36 @@ func (e *Engine) grow(size int) {
 	}
 }
 
+// lane chooses the lane of the next target.
+func (e *Engine) lane() *lane {
+	n := e.made.Add(1) - 1
+	return e.lanes[n/laneTargets%int64(len(e.lanes))]
+}
+
+// used returns how many lanes have targets.
+func (e *Engine) used() int {
+	return int(min((e.made.Load()+laneTargets-1)/laneTargets, int64(len(e.lanes))))
+}
+
 // Sweep hands over looks, as probe.Sweeper says. Looks that are handed over
 // while nothing runs wait for Run.
 func (e *Engine) Sweep(ctx context.Context, looks []probe.Look) error {
-	if len(looks) == 0 {
-		return nil
+	if e.used() <= 1 {
+		return e.lanes[0].sweep(ctx, looks)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.crowded(len(looks)) {
-		stop := context.AfterFunc(ctx, func() {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.room.Broadcast()
-		})
-		defer stop()
-		for e.crowded(len(looks)) && ctx.Err() == nil {
-			e.room.Wait()
+	for _, l := range e.lanes {
+		var own []probe.Look
+		for _, look := range looks {
+			if look.Target.(*target).lane == l {
+				own = append(own, look)
+			}
 		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	e.inbox = append(e.inbox, looks)
-	e.held += len(looks)
-	if e.doze {
-		e.doze = false
-		e.bell.ring()
+		if err := l.sweep(ctx, own); err != nil {
+			return err
+		}
 	}
 	return nil
 }
-
-func (e *Engine) crowded(more int) bool { return e.held > 0 && e.held+more > hold }
 
 // Run looks until ctx ends. Looks that are then under way, or wait, bring no
 // result. Only one Run may be under way.
@@ -150,56 +154,18 @@ func (e *Engine) Run(ctx context.Context) error {
 		return errors.New("icmp: already running")
 	}
 	defer e.running.Store(false)
-	rung := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		e.bell.ring()
-		close(rung)
-	})
-	l := newLoop(e)
-	for ctx.Err() == nil {
-		l.round()
+	var wg sync.WaitGroup
+	for _, l := range e.lanes[1:] {
+		wg.Go(func() { l.run(ctx) })
 	}
-	l.close()
-	if !stop() {
-		<-rung
-	}
-	e.discard()
+	e.lanes[0].run(ctx)
+	wg.Wait()
 	return nil
 }
 
-// discard forgets what was handed over.
-func (e *Engine) discard() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.inbox, e.held = nil, 0
-	e.room.Broadcast()
-}
-
-// exchange gives the loop what was handed over, after it sent n looks. It
-// returns the emptied slice for the next time.
-func (e *Engine) exchange(n int, empty [][]probe.Look) [][]probe.Look {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.held -= n; n > 0 {
-		e.room.Broadcast()
-	}
-	full := e.inbox
-	e.inbox = empty[:0]
-	return full
-}
-
-// mayDoze lets the loop rest until it is woken, unless something was handed
-// over meanwhile.
-func (e *Engine) mayDoze() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.doze = len(e.inbox) == 0
-	return e.doze
-}
-
-// awake ends what mayDoze began.
-func (e *Engine) awake() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.doze = false
+// handOver delivers results of one lane.
+func (e *Engine) handOver(results []sereno.Result) {
+	e.deliver.Lock()
+	defer e.deliver.Unlock()
+	e.options.Deliver(results)
 }

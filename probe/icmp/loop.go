@@ -35,8 +35,9 @@ const (
 	drainLimit = 1024
 )
 
-// A loop is one Run of an engine: it owns all that is under way.
+// A loop is one run of a lane: it owns all that is under way there.
 type loop struct {
+	lane   *lane
 	engine *Engine
 	clock  *clock
 	seal   *seal
@@ -72,8 +73,10 @@ type closed struct {
 	retry  int64
 }
 
-func newLoop(e *Engine) *loop {
+func newLoop(n *lane) *loop {
+	e := n.engine
 	return &loop{
+		lane:      n,
 		engine:    e,
 		clock:     newClock(),
 		seal:      newSeal(),
@@ -106,7 +109,7 @@ func (l *loop) deliver() {
 	if len(l.results) == 0 {
 		return
 	}
-	l.engine.options.Deliver(l.results)
+	l.engine.handOver(l.results)
 	clear(l.results)
 	l.results = l.results[:0]
 }
@@ -133,7 +136,7 @@ func (l *loop) wake() {
 	l.ran(l.start, asleep-l.suspended)
 	l.suspended = asleep
 	l.ledger = l.engine.options.Clock()
-	full := l.engine.exchange(l.sent, l.emptied)
+	full := l.lane.exchange(l.sent, l.emptied)
 	l.sent = 0
 	for _, looks := range full {
 		l.queue = append(l.queue, looks)
@@ -171,6 +174,7 @@ func (l *loop) send() {
 			return
 		}
 	}
+	l.pace.share(max(l.engine.used(), 1)) // lanes may send at the same time
 	n, free := 0, l.pace.allow(l.start)
 	for look := l.head(); n < free && look != nil && look.Due <= l.ledger; look = l.head() {
 		s := l.take(look)
@@ -562,18 +566,18 @@ func (l *loop) rest() {
 // doze rests until look is due, or something is handed over.
 func (l *loop) doze(look *probe.Look) {
 	l.deliver()
-	if !l.engine.mayDoze() {
+	if !l.lane.mayDoze() {
 		return
 	}
-	defer l.engine.awake()
+	defer l.lane.awake()
 	if look == nil {
-		l.engine.bell.doze(-1)
+		l.lane.bell.doze(-1)
 		l.latest = l.clock.now() // nothing was to be done until now
 		return
 	}
 	rest := look.Due.Sub(l.ledger)
 	l.latest = l.start + int64(rest)
-	l.engine.bell.doze(rest)
+	l.lane.bell.doze(rest)
 }
 
 // close puts everything away.

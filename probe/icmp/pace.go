@@ -33,6 +33,12 @@ func newPace(maxPPS int) *pace {
 	return &pace{rate: rate, depth: depth, allowance: depth, tick: int64(longest)}
 }
 
+// share makes do with one of so many parts of a burst.
+func (p *pace) share(parts int) {
+	p.depth = min(max(p.rate*longest.Seconds(), 1), float64(burst/parts))
+	p.allowance = min(p.allowance, p.depth)
+}
+
 // allow returns how many packets may leave now.
 func (p *pace) allow(now int64) int {
 	p.allowance = min(p.allowance+float64(now-p.at)*p.rate/1e9, p.depth)
@@ -45,9 +51,9 @@ func (p *pace) allow(now int64) int {
 func (p *pace) spend(n int) {
 	p.allowance -= float64(n)
 	switch {
-	case n >= burst:
+	case n >= int(p.depth):
 		p.tick = max(p.tick*7/8, int64(shortest))
-	case n < burst*3/4:
+	case n < int(p.depth)*3/4:
 		p.tick = min(p.tick*17/16, int64(longest))
 	}
 }

@@ -61,6 +61,7 @@ const (
 // A target is all that a look at one address needs, and the looks at it that
 // are under way. Its first and last belong to the loop.
 type target struct {
+	lane     *lane
 	check    sereno.CheckID
 	timeout  int64 // nanoseconds
 	filling  uint64
@@ -101,7 +102,7 @@ func (e *Engine) Target(check sereno.CheckID, addr netip.Addr, timeout time.Dura
 	if timeout <= 0 {
 		return nil, sereno.Errorf(sereno.Invalid, "timeout %v: it must be above 0", timeout)
 	}
-	t := &target{check: check, timeout: int64(timeout), size: int32(s.Size), silence: "no reply in " + timeout.String()}
+	t := &target{lane: e.lane(), check: check, timeout: int64(timeout), size: int32(s.Size), silence: "no reply in " + timeout.String()}
 	addr = addr.Unmap()
 	switch {
 	case !addr.IsValid():
