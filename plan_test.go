@@ -76,7 +76,8 @@ func TestValidateDevices(t *testing.T) {
 		{"two ways to one ancestor are no circle", []Device{planned("top"), planned("l", "top"), planned("r", "top"), planned("x", "l", "r")}, nil},
 		{"the same parent twice", []Device{planned("a"), planned("b", "a", "a")}, []string{`devices[1].parents[1]: the parent "a" is given twice`}},
 		{
-			"no checks", []Device{with(planned("a"), func(d *Device) { d.Checks = nil })},
+			"no checks",
+			[]Device{with(planned("a"), func(d *Device) { d.Checks = nil })},
 			[]string{`devices[0].checks: there are 0 checks; a device has 1 to 100`},
 		},
 		{
@@ -85,36 +86,43 @@ func TestValidateDevices(t *testing.T) {
 			[]string{`devices[0].checks[1].name: this device has a check called "icmp" already; give one of them another name`},
 		},
 		{
-			"an interval under 100 ms", []Device{policy(func(p *Policy) { p.Interval = 99 * time.Millisecond })},
+			"an interval under 100 ms",
+			[]Device{policy(func(p *Policy) { p.Interval = 99 * time.Millisecond })},
 			[]string{`devices[0].checks[0].interval: an interval is 100ms to 24h, not 99ms`},
 		},
 		{
-			"a timeout above the interval", []Device{policy(func(p *Policy) { p.Timeout = 2 * time.Second })},
+			"a timeout above the interval",
+			[]Device{policy(func(p *Policy) { p.Timeout = 2 * time.Second })},
 			[]string{`devices[0].checks[0].timeout: a timeout is at most as long as the interval: 2s is more than 1s`},
 		},
 		{
-			"proof out of range", []Device{policy(func(p *Policy) { p.Fall, p.Rise = 0, 101 })},
+			"proof out of range",
+			[]Device{policy(func(p *Policy) { p.Fall, p.Rise = 0, 101 })},
 			[]string{
 				`devices[0].checks[0].fall: fall is 1 to 100 looks in a row, not 0`,
 				`devices[0].checks[0].rise: rise is 1 to 100 looks in a row, not 101`,
 			},
 		},
 		{
-			"a threshold that no answer can pass", []Device{policy(func(p *Policy) { p.RTTAbove = time.Second })},
+			"a threshold that no answer can pass",
+			[]Device{policy(func(p *Policy) { p.RTTAbove = time.Second })},
 			[]string{`devices[0].checks[0].rtt_above: rtt_above is less than the timeout, or it never matters: 1s is not less than 1s`},
 		},
 		{
-			"all of the looks lost is not a share to exceed", []Device{policy(func(p *Policy) { p.LossAbove = 1 })},
+			"all of the looks lost is not a share to exceed",
+			[]Device{policy(func(p *Policy) { p.LossAbove = 1 })},
 			[]string{`devices[0].checks[0].loss_above: loss_above is a share below 100%, not 100%`},
 		},
 		{"a loss window of 1,000 looks", []Device{policy(func(p *Policy) { p.LossWindow = 1000 * time.Second })}, nil},
 		{
-			"a loss window of 1,001 looks", []Device{policy(func(p *Policy) { p.LossWindow = 1001 * time.Second })},
+			"a loss window of 1,001 looks",
+			[]Device{policy(func(p *Policy) { p.LossWindow = 1001 * time.Second })},
 			[]string{`devices[0].checks[0].loss_window: a loss_window is at most 1,000 looks long: with an interval of 1s that is 16m40s, not 16m41s`},
 		},
 		{"a loss window shorter than the interval does not matter without loss_above", []Device{policy(func(p *Policy) { p.Interval = time.Hour })}, nil},
 		{
-			"but does with it", []Device{policy(func(p *Policy) { p.Interval, p.LossAbove = time.Hour, 0.05 })},
+			"but does with it",
+			[]Device{policy(func(p *Policy) { p.Interval, p.LossAbove = time.Hour, 0.05 })},
 			[]string{`devices[0].checks[0].loss_window: a loss_window is at least one interval long: 1m0s is less than 1h0m0s`},
 		},
 	} {

@@ -185,7 +185,7 @@ func TestCaseStories(t *testing.T) {
 			}
 			written = append(written, fmt.Sprintf("%d %s", in.ID, what))
 		}
-		for _, word := range strings.Fields(test.changes) {
+		for word := range strings.FieldsSeq(test.changes) {
 			if word == "calm" {
 				at = at.Add(FlapWindow)
 				note(c.Calm(state, at))

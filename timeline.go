@@ -174,7 +174,7 @@ func (t Timeline) Next(r Reading) (Timeline, Beat) {
 	if t.pending && t.believes(r) {
 		t.pending = false
 		b.Settled = true
-		b.Shift = t.settle(r, now, &b)
+		b.Shift = t.settle(r, &b)
 		before, now = before+b.Shift, now+b.Shift
 	}
 	if cause, away := lapse(passed, ran, t.rhythm.Beat); away {
@@ -228,8 +228,8 @@ func (t *Timeline) setForward(r Reading) bool {
 }
 
 // settle books the absence of a start that was pending, with the clock that r
-// believes in, and returns by how much the provisional time now was short.
-func (t *Timeline) settle(r Reading, now time.Duration, b *Beat) (shift time.Duration) {
+// believes in, and returns by how much the provisional time was short.
+func (t *Timeline) settle(r Reading, b *Beat) (shift time.Duration) {
 	start := t.first
 	start.Wall = r.Wall.Add(t.first.Boot - r.Boot)
 	begun := start.Wall

@@ -204,7 +204,8 @@ func (d *desk) addDevices(ctx context.Context, in *DeviceBody) (*made, error) {
 func (d *desk) replaceDevice(ctx context.Context, in *struct {
 	DevicePath
 	DeviceBody
-}) (*answer[Device], error) {
+},
+) (*answer[Device], error) {
 	wanted, err := readDevice(d.huma.OpenAPI().Components.Schemas, in.RawBody)
 	if err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func recovered(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler {
+	if p == http.ErrAbortHandler { //nolint:errorlint // the server compares in the same way
 		panic(p)
 	}
 	if r.Context().Err() == nil {

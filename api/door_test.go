@@ -162,9 +162,8 @@ func TestErrorsOfOurOwnAreLoggedAndNotTold(t *testing.T) {
 }
 
 func TestAFullDiskIsSaid(t *testing.T) {
-	h, _ := remembered(t, &memory{devices: []sereno.Device{{ID: 1, Name: "a"}}})
 	full := &memory{}
-	h = New(Options{Plan: &memory{fail: errors.Join(errors.New("commit"), store.ErrFull)}, Facts: full, Watch: full, Kinds: []probe.Kind{fakeKind{}}, Now: func() sereno.Instant { return noon }})
+	h := New(Options{Plan: &memory{fail: errors.Join(errors.New("commit"), store.ErrFull)}, Facts: full, Watch: full, Kinds: []probe.Kind{fakeKind{}}, Now: func() sereno.Instant { return noon }})
 	if w := serve(h, request("POST", "/api/devices", `{"name":"b","address":"10.0.0.1"}`)); w.Code != 507 || !strings.Contains(w.Body.String(), "disk is full") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

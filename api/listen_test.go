@@ -130,7 +130,8 @@ func TestServeEndsWithItsRequests(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if _, err := http.Get(url); err == nil {
+	if res, err := http.Get(url); err == nil {
+		res.Body.Close()
 		t.Error("it still answers")
 	}
 }

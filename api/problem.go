@@ -63,10 +63,10 @@ func (d *desk) problem(ctx context.Context, operation string, err error) error {
 func mistakes(err error) func(yield func(*sereno.Error) bool) {
 	var walk func(err error, yield func(*sereno.Error) bool) bool
 	walk = func(err error, yield func(*sereno.Error) bool) bool {
-		if e, ok := err.(*sereno.Error); ok {
+		if e, ok := err.(*sereno.Error); ok { //nolint:errorlint // each error of the tree by itself
 			return yield(e)
 		}
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // likewise
 		case interface{ Unwrap() error }:
 			return walk(e.Unwrap(), yield)
 		case interface{ Unwrap() []error }:

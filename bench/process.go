@@ -93,9 +93,6 @@ func (s *Server) Stop() error {
 	return nil
 }
 
-// Log returns what it wrote to its standard error. Call it when it is gone.
-func (s *Server) Log() string { return s.log.String() }
-
 // Statistics is the part of GET /api/statistics that is measured.
 type Statistics struct {
 	Devices struct{ Total, Up, Degraded, Down, Unknown int }

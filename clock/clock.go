@@ -36,7 +36,6 @@ type pulse struct {
 	boot    time.Duration // the boot-time clock above time.Since(base)
 	at      time.Duration // time.Since(base) of the beat
 	pending bool
-	ahead   time.Duration
 }
 
 // New starts the ledger's time. What the start found (an absence, a step of the
@@ -73,7 +72,7 @@ func (c *Clock) publish(r sereno.Reading) {
 	at := time.Since(c.base)
 	p := &pulse{
 		pace: c.timeline.Pace(), boot: r.Boot - at, at: at,
-		pending: c.timeline.Pending(), ahead: c.timeline.Ahead(),
+		pending: c.timeline.Pending(),
 	}
 	if last := c.pulse.Load(); last != nil {
 		p.boot = max(p.boot, last.boot)
@@ -110,9 +109,6 @@ func (c *Clock) Look() (sereno.Reading, sereno.Instant, error) {
 
 // Pending reports whether the ledger's time is provisional, see sereno.Timeline.
 func (c *Clock) Pending() bool { return c.pulse.Load().pending }
-
-// Ahead returns by how much the ledger's time is ahead of the wall clock.
-func (c *Clock) Ahead() time.Duration { return c.pulse.Load().ahead }
 
 // Overdue reports whether the next beat is so late that it will find a stall:
 // a look that seems to have failed meanwhile proves nothing.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -242,21 +243,8 @@ func TestAnchorsAreShared(t *testing.T) {
 
 func TestLoadMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.yaml")
-	if _, err := Load(path, kinds); !os.IsNotExist(unwrap(err)) {
+	if _, err := Load(path, kinds); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that there is no such file", err)
-	}
-}
-
-func unwrap(err error) error {
-	for {
-		inner, ok := err.(interface{ Unwrap() error })
-		if !ok || inner.Unwrap() == nil {
-			return err
-		}
-		if _, isPath := err.(*os.PathError); isPath {
-			return err
-		}
-		err = inner.Unwrap()
 	}
 }
 
@@ -335,7 +323,8 @@ func TestLargeFile(t *testing.T) {
 
 func errorsOf(err error) string {
 	var b strings.Builder
-	for _, m := range err.(Errors) {
+	mistakes, _ := errors.AsType[Errors](err)
+	for _, m := range mistakes {
 		fmt.Fprintln(&b, m)
 	}
 	return b.String()
@@ -364,7 +353,8 @@ func FuzzParse(f *testing.F) {
 		}
 		if wholeErr != nil {
 			lines := 1 + strings.Count(strings.NewReplacer("\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(string(text)), "\n")
-			for _, m := range wholeErr.(Errors) {
+			mistakes, _ := errors.AsType[Errors](wholeErr)
+			for _, m := range mistakes {
 				if m.Line < 1 || m.Line > lines+1 {
 					t.Errorf("%v: there are %d lines", m, lines)
 				}

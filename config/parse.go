@@ -206,14 +206,14 @@ func load(text []byte) (*yaml.Node, error) {
 		return nil, err
 	}
 	var doc, second yaml.Node
-	if err := loader.Load(&doc); err == io.EOF {
+	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
 	if err := loader.Load(&second); err == nil {
 		return nil, yaml.NewLoadError(yaml.ParserStage, "a second document begins, and a configuration is one", yaml.Mark{Line: second.Line}, nil)
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {

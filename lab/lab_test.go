@@ -200,10 +200,16 @@ func TestKernelReadsOurPackets(t *testing.T) {
 		file, counter string
 		want          bool // that it counted something
 	}{
-		{"snmp", "Icmp: InErrors", false}, {"snmp", "Icmp: InCsumErrors", false}, {"snmp", "Ip: InHdrErrors", false},
-		{"snmp", "Icmp: InEchoReps", true}, {"snmp", "Icmp: InDestUnreachs", true},
-		{"snmp6", "Icmp6InErrors", false}, {"snmp6", "Icmp6InCsumErrors", false}, {"snmp6", "Ip6InHdrErrors", false},
-		{"snmp6", "Icmp6InEchoReplies", true}, {"snmp6", "Icmp6InDestUnreachs", true},
+		{"snmp", "Icmp: InErrors", false},
+		{"snmp", "Icmp: InCsumErrors", false},
+		{"snmp", "Ip: InHdrErrors", false},
+		{"snmp", "Icmp: InEchoReps", true},
+		{"snmp", "Icmp: InDestUnreachs", true},
+		{"snmp6", "Icmp6InErrors", false},
+		{"snmp6", "Icmp6InCsumErrors", false},
+		{"snmp6", "Ip6InHdrErrors", false},
+		{"snmp6", "Icmp6InEchoReplies", true},
+		{"snmp6", "Icmp6InDestUnreachs", true},
 	} {
 		if got := kernelCounter(t, n.Namespace, c.file, c.counter); got != "0" != c.want {
 			t.Errorf("%s is %s", c.counter, got)
@@ -488,9 +494,10 @@ func TestCommandRunsInside(t *testing.T) {
 
 // join makes a vantage and a site with 10.0.0.0/8 and fd00:5e7e::/64, and a
 // switch between them.
-func join(t *testing.T) (vantage, site *Namespace, port *Port) {
+func join(t *testing.T) (vantage *Namespace, port *Port) {
 	t.Helper()
-	vantage, site = NewNamespace(t, "vantage"), NewNamespace(t, "site")
+	vantage = NewNamespace(t, "vantage")
+	site := NewNamespace(t, "site")
 	s := NewSwitch(t, "switch")
 	port, err := s.Connect(vantage, "up0", prefix("192.0.2.1/24"), prefix("2001:db8::1/64"))
 	if err != nil {
@@ -507,11 +514,11 @@ func join(t *testing.T) (vantage, site *Namespace, port *Port) {
 			t.Fatal(step)
 		}
 	}
-	return vantage, site, port
+	return vantage, port
 }
 
 func TestNamespacesAreJoined(t *testing.T) {
-	vantage, _, _ := join(t)
+	vantage, _ := join(t)
 	a4, a6 := newAsker(t, vantage, false), newAsker(t, vantage, true)
 	for range 3 {
 		if !a4.answers(addr("10.1.2.3"), patience) || !a6.answers(addr("fd00:5e7e::7"), patience) {
@@ -522,7 +529,7 @@ func TestNamespacesAreJoined(t *testing.T) {
 
 func TestUplinkIsCutAndMended(t *testing.T) {
 	hosts := map[bool]netip.Addr{false: addr("10.1.2.3"), true: addr("fd00:5e7e::7")}
-	vantage, _, port := join(t)
+	vantage, port := join(t)
 	uplink := vantage.Uplink("up0")
 	askers := []*asker{newAsker(t, vantage, false), newAsker(t, vantage, true)}
 	for _, c := range []struct {
@@ -588,15 +595,15 @@ func eventually(a *asker, host netip.Addr) bool {
 // carrier is coming.
 func routes(t *testing.T, ns *Namespace) string {
 	t.Helper()
-	var all string
+	var all strings.Builder
 	for _, family := range []string{"-4", "-6"} {
 		out, err := ns.Exec("ip", family, "route", "list", "dev", "up0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		all += strings.ReplaceAll(out, "linkdown ", "")
+		all.WriteString(strings.ReplaceAll(out, "linkdown ", ""))
 	}
-	return all
+	return all.String()
 }
 
 func TestNetIsCutByLinkAndRoute(t *testing.T) {

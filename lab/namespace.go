@@ -209,14 +209,6 @@ func (ns *Namespace) AddRoute(to netip.Prefix, via netip.Addr, link string) erro
 	return nil
 }
 
-// RemoveRoute removes the route to exactly this prefix.
-func (ns *Namespace) RemoveRoute(to netip.Prefix) error {
-	if err := ns.handle.RouteDel(&netlink.Route{Dst: ipNet(to)}); err != nil {
-		return ns.failed(fmt.Sprintf("remove route to %v", to), err)
-	}
-	return nil
-}
-
 // AnyIP makes every address of a prefix one of the namespace's own: the kernel
 // answers for it.
 func (ns *Namespace) AnyIP(p netip.Prefix) error {

@@ -118,11 +118,10 @@ func (e echo) append(b []byte) []byte {
 // whole: up to 576 bytes in total for IPv4 (RFC 1812), 1280 for IPv6 (RFC
 // 4443).
 func appendRefusal(b []byte, why Refusal, from, to netip.Addr, original []byte, whole bool) []byte {
-	kind, header, most := refusals4[why], header4, 576-header4-headerICMP
+	kind, most := refusals4[why], 576-header4-headerICMP
+	header := int(original[0]&0xf) * 4
 	if to.Is6() {
 		kind, header, most = refusals6[why], header6, 1280-header6-headerICMP
-	} else {
-		header = int(original[0]&0xf) * 4
 	}
 	quote := original[:min(len(original), header+8)]
 	if whole {

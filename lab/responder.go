@@ -135,7 +135,7 @@ func (r *Responder) receive(packet []byte) error {
 	}
 	r.mu.Lock()
 	if err != nil {
-		if err == errMalformed {
+		if errors.Is(err, errMalformed) {
 			r.truth.counts.Malformed++
 		} else {
 			r.truth.counts.Foreign++

@@ -56,80 +56,94 @@ func TestStories(t *testing.T) {
 		{"IPv6 as well", Script{}, "fd00:5e7e::1", "aaaaaa"},
 		{
 			"a black hole",
-			Script{Rules: []Rule{{all4, Behaviour{Ignore: true}}}}, "10.0.0.1", "iiiiii",
+			Script{Rules: []Rule{{all4, Behaviour{Ignore: true}}}},
+			"10.0.0.1", "iiiiii",
 		},
 		{
 			"the most specific rule counts, alone",
-			Script{Rules: []Rule{{prefix("10.0.0.0/24"), Behaviour{}}, {all4, Behaviour{Ignore: true}}}}, "10.0.0.1", "aaaaaa",
+			Script{Rules: []Rule{{prefix("10.0.0.0/24"), Behaviour{}}, {all4, Behaviour{Ignore: true}}}},
+			"10.0.0.1", "aaaaaa",
 		},
 		{
 			"a rule for IPv4 says nothing about IPv6",
-			Script{Rules: []Rule{{all4, Behaviour{Ignore: true}}}}, "fd00:5e7e::1", "aaaaaa",
+			Script{Rules: []Rule{{all4, Behaviour{Ignore: true}}}},
+			"fd00:5e7e::1", "aaaaaa",
 		},
 		{
 			"an outage lasts from its first to before its last moment",
-			Script{Outages: []Outage{{Prefix: prefix("10.0.0.0/24"), From: second(2), To: second(4)}}}, "10.0.0.1", "aassaa",
+			Script{Outages: []Outage{{Prefix: prefix("10.0.0.0/24"), From: second(2), To: second(4)}}},
+			"10.0.0.1", "aassaa",
 		},
 		{
 			"an outage without an end",
-			Script{Outages: []Outage{{Prefix: prefix("10.0.0.1/32"), From: second(3)}}}, "10.0.0.1", "aaasss",
+			Script{Outages: []Outage{{Prefix: prefix("10.0.0.1/32"), From: second(3)}}},
+			"10.0.0.1", "aaasss",
 		},
 		{
 			"an outage of others",
-			Script{Outages: []Outage{{Prefix: prefix("10.0.0.0/31"), From: second(3)}}}, "10.0.0.2", "aaaaaa",
+			Script{Outages: []Outage{{Prefix: prefix("10.0.0.0/31"), From: second(3)}}},
+			"10.0.0.2", "aaaaaa",
 		},
 		{
 			"two outages of different size overlap",
 			Script{Outages: []Outage{
 				{Prefix: prefix("10.0.0.0/8"), From: second(1), To: second(3)},
 				{Prefix: prefix("10.0.0.1/32"), From: second(2), To: second(5)},
-			}}, "10.0.0.1", "assssa",
+			}},
+			"10.0.0.1", "assssa",
 		},
 		{
 			"an outage with a rule of its own for the host",
 			Script{
 				Rules:   []Rule{{prefix("10.0.0.1/32"), Behaviour{Duplicate: 1}}},
 				Outages: []Outage{{Prefix: prefix("10.0.0.0/8"), From: second(1), To: second(3)}},
-			}, "10.0.0.1", "assaaa",
+			},
+			"10.0.0.1", "assaaa",
 		},
 		{
 			"a router speaks for the silent",
-			Script{Outages: []Outage{{Prefix: prefix("10.0.0.1/32"), From: second(2), To: second(4), Error: Error{Share: 1}}}}, "10.0.0.1", "aarraa",
+			Script{Outages: []Outage{{Prefix: prefix("10.0.0.1/32"), From: second(2), To: second(4), Error: Error{Share: 1}}}},
+			"10.0.0.1", "aarraa",
 		},
 		{
 			"silent when the parent is",
 			Script{
 				Behind:  []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}},
 				Outages: []Outage{{Prefix: prefix("10.0.7.1/32"), From: second(2), To: second(4)}},
-			}, "10.0.7.9", "aassaa",
+			},
+			"10.0.7.9", "aassaa",
 		},
 		{
 			"the parent of a parent counts",
 			Script{
 				Behind:  []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}, {prefix("10.0.7.1/32"), addr("10.255.0.1")}},
 				Outages: []Outage{{Prefix: prefix("10.255.0.1/32"), From: second(1), To: second(2)}},
-			}, "10.0.7.9", "asaaaa",
+			},
+			"10.0.7.9", "asaaaa",
 		},
 		{
 			"all parents count, not the nearest alone",
 			Script{
 				Behind:  []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}, {prefix("10.0.0.0/16"), addr("10.255.0.1")}},
 				Outages: []Outage{{Prefix: prefix("10.255.0.1/32"), From: second(1), To: second(2)}},
-			}, "10.0.7.9", "asaaaa",
+			},
+			"10.0.7.9", "asaaaa",
 		},
 		{
 			"a child's outage is not the parent's",
 			Script{
 				Behind:  []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}},
 				Outages: []Outage{{Prefix: prefix("10.0.7.9/32"), From: second(2)}},
-			}, "10.0.7.1", "aaaaaa",
+			},
+			"10.0.7.1", "aaaaaa",
 		},
 		{
 			"a parent that ignores us still forwards",
 			Script{
 				Behind: []Behind{{prefix("10.0.7.0/24"), addr("10.0.7.1")}},
 				Rules:  []Rule{{prefix("10.0.7.1/32"), Behaviour{Ignore: true}}},
-			}, "10.0.7.9", "aaaaaa",
+			},
+			"10.0.7.9", "aaaaaa",
 		},
 		{"all lost", Script{Rules: []Rule{{all4, Behaviour{Loss: 1}}}}, "10.0.0.1", "llllll"},
 		{"all garbled", Script{Rules: []Rule{{all4, Behaviour{Garbled: 1}}}}, "10.0.0.1", "gggggg"},
@@ -139,7 +153,8 @@ func TestStories(t *testing.T) {
 			Script{
 				Rules:   []Rule{{all4, Behaviour{Forged: 1}}},
 				Outages: []Outage{{Prefix: all4, From: second(2), To: second(4)}},
-			}, "10.0.0.1", "AASSAA",
+			},
+			"10.0.0.1", "AASSAA",
 		},
 	} {
 		t.Run(s.name, func(t *testing.T) {

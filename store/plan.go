@@ -378,11 +378,9 @@ func circle(parents map[string][]string) error {
 		path = path[:len(path)-1]
 		return false
 	}
-	for _, name := range slices.Sorted(maps.Keys(parents)) {
-		if walk(name) {
-			path = path[slices.Index(path, path[len(path)-1]):]
-			return &sereno.Error{Kind: sereno.Invalid, Field: "parents", Text: "the parents go in a circle: " + strings.Join(path, " → ")}
-		}
+	if slices.ContainsFunc(slices.Sorted(maps.Keys(parents)), walk) {
+		path = path[slices.Index(path, path[len(path)-1]):]
+		return &sereno.Error{Kind: sereno.Invalid, Field: "parents", Text: "the parents go in a circle: " + strings.Join(path, " → ")}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
@@ -110,11 +111,12 @@ func create(ctx context.Context, path string, log *slog.Logger) error {
 func sqliteDB(path string, connections int, options ...string) *sql.DB {
 	// The path goes as a URI, since it may contain what means something in
 	// one. Nothing opens before the first query.
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String() + "?mode=rw&_pragma=busy_timeout(10000)&_pragma=temp_store(memory)"
+	var dsn strings.Builder
+	dsn.WriteString((&url.URL{Scheme: "file", OmitHost: true, Path: path}).String() + "?mode=rw&_pragma=busy_timeout(10000)&_pragma=temp_store(memory)")
 	for _, o := range options {
-		dsn += "&" + o
+		dsn.WriteString("&" + o)
 	}
-	db, err := sql.Open("sqlite", dsn)
+	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		panic(err) // the driver is linked in; there is no other reason
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -76,7 +77,7 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	out, _, err := ask(t, handle, "status")
-	if err != errNegative {
+	if !errors.Is(err, errNegative) {
 		t.Errorf("something is down: got %v", err)
 	}
 	want := `1 of 2 devices is down: evil\x1b[2J (1 m 00 s).
@@ -122,7 +123,7 @@ func TestRefusals(t *testing.T) {
 			if stderr != story.stderr {
 				t.Errorf("stderr %q, want %q", stderr, story.stderr)
 			}
-			if story.err == "" && err != errNegative || story.err != "" && (err == nil || !strings.Contains(err.Error(), story.err)) {
+			if story.err == "" && !errors.Is(err, errNegative) || story.err != "" && (err == nil || !strings.Contains(err.Error(), story.err)) {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -163,9 +164,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, out any
 func list[T any](ctx context.Context, c *client, path string, query url.Values, most int) ([]T, error) {
 	items := []T{}
 	asked := url.Values{"limit": {"1000"}}
-	for k, v := range query {
-		asked[k] = v
-	}
+	maps.Copy(asked, query)
 	if most > 0 && most < 1000 {
 		asked.Set("limit", strconv.Itoa(most))
 	}

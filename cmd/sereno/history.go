@@ -80,8 +80,13 @@ func printHistory(w io.Writer, d api.Device, h api.History) error {
 		if s.End.IsZero() {
 			end = "now"
 		}
-		row := []cell{{moment(s.Begin), plain}, {end, plain}, {sereno.FormatLength(time.Duration(s.Seconds)), plain}, {doubt(s.Uncertainty), faint},
-			statusCell(s.Status, s.Cause == sereno.CausePaused)}
+		row := []cell{
+			{moment(s.Begin), plain},
+			{end, plain},
+			{sereno.FormatLength(time.Duration(s.Seconds)), plain},
+			{doubt(s.Uncertainty), faint},
+			statusCell(s.Status, s.Cause == sereno.CausePaused),
+		}
 		if len(names) > 1 {
 			row = append(row, text(names[s.CheckID]))
 		}

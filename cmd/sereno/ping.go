@@ -281,8 +281,18 @@ func (t totals) sentence(took time.Duration) string {
 
 func newPingTable(faults bool) *table {
 	t := &table{columns: []column{
-		{"host", false}, {"state", false}, {"sent", true}, {"lost", true}, {"loss", true},
-		{"last ms", true}, {"min", true}, {"avg", true}, {"p50", true}, {"p95", true}, {"max", true}, {"jitter", true},
+		{"host", false},
+		{"state", false},
+		{"sent", true},
+		{"lost", true},
+		{"loss", true},
+		{"last ms", true},
+		{"min", true},
+		{"avg", true},
+		{"p50", true},
+		{"p95", true},
+		{"max", true},
+		{"jitter", true},
 	}}
 	if faults {
 		t.columns = append(t.columns, column{"not sent", true})
@@ -310,7 +320,10 @@ func pingRow(h *host, t *tally, faults bool) []cell {
 		jitter = cell{"–", faint}
 	}
 	row := []cell{
-		{h.String(), plain}, state, number(t.sent), {grouped(fmt.Sprint(t.lost())), lost}, {percent(t.lost(), t.sent), lost},
+		{h.String(), plain},
+		state, number(t.sent),
+		{grouped(fmt.Sprint(t.lost())), lost},
+		{percent(t.lost(), t.sent), lost},
 		rtt(t.last), rtt(t.least), rtt(t.mean()), rtt(t.spread.at(0.5)), rtt(t.spread.at(0.95)), rtt(t.most), jitter,
 	}
 	if faults {

@@ -41,11 +41,12 @@ Flags beat environment variables, which beat the file:
 }
 
 func variablesHelp() string {
-	text := "  SERENO_CONFIG"
+	var text strings.Builder
+	text.WriteString("  SERENO_CONFIG")
 	for _, name := range config.Variables() {
-		text += "\n  " + name
+		text.WriteString("\n  " + name)
 	}
-	return text
+	return text.String()
 }
 
 func serve(cmd *cobra.Command) error {

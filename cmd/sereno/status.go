@@ -178,8 +178,14 @@ func (p *picture) print(w io.Writer, json bool) error {
 
 func (p *picture) table(most int) *table {
 	t := &table{columns: []column{
-		{"device", false}, {"address", false}, {"status", false}, {"since", true},
-		{"last ms", true}, {"loss", true}, {"latest looks", false}, {"reason", false},
+		{"device", false},
+		{"address", false},
+		{"status", false},
+		{"since", true},
+		{"last ms", true},
+		{"loss", true},
+		{"latest looks", false},
+		{"reason", false},
 	}}
 	for _, d := range p.Items[:min(most, len(p.Items))] {
 		rtt, loss, looks := cell{"–", faint}, cell{"–", faint}, cell{"", faint}

@@ -92,12 +92,12 @@ func TestLoopbackAnswers(t *testing.T) {
 func TestEvidenceIsNoAnswer(t *testing.T) {
 	w := newWire(t)
 	const timeout = 250 * time.Millisecond
-	foreign := func(name string, host byte, change func(message []byte)) {
+	foreign := func(host byte, change func(message []byte)) {
 		w.host(host, func(request []byte) { w.send(reply(request, change)) })
 	}
-	foreign("token", 1, func(m []byte) { m[headerSize+16] ^= 1 })
-	foreign("filler", 2, func(m []byte) { m[headerSize+markSize] ^= 1 })
-	foreign("sequence", 3, func(m []byte) { m[7] ^= 1 })
+	foreign(1, func(m []byte) { m[headerSize+16] ^= 1 })
+	foreign(2, func(m []byte) { m[headerSize+markSize] ^= 1 })
+	foreign(3, func(m []byte) { m[7] ^= 1 })
 	w.host(4, func(request []byte) { // genuine, but host 5 says it
 		p := reply(request, nil)
 		p[15] = 5

@@ -138,9 +138,7 @@ func (l *loop) wake() {
 	l.ledger = l.engine.options.Clock()
 	full := l.lane.exchange(l.sent, l.emptied)
 	l.sent = 0
-	for _, looks := range full {
-		l.queue = append(l.queue, looks)
-	}
+	l.queue = append(l.queue, full...)
 	clear(full)
 	l.emptied = full
 }

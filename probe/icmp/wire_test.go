@@ -3,6 +3,7 @@ package icmp
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -213,8 +214,8 @@ func (w *wire) send(packet []byte) {
 }
 
 func isClosed(err error) bool {
-	pathError, ok := err.(*os.PathError)
-	return ok && pathError.Err == os.ErrClosed
+	pathError, ok := errors.AsType[*os.PathError](err)
+	return ok && errors.Is(pathError.Err, os.ErrClosed)
 }
 
 // reply makes the answer to a request. change, if given, alters its ICMP
