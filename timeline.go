@@ -249,7 +249,3 @@ func (t Timeline) Pace() Pace { return t.pace }
 
 // Pending reports whether the ledger's time is provisional.
 func (t Timeline) Pending() bool { return t.pending }
-
-// Ahead returns by how much the ledger's time was ahead of the wall clock at
-// the last reading: more than a little after the wall clock was set back.
-func (t Timeline) Ahead() time.Duration { return t.pace.now - sinceEpoch(t.last.Wall) }
