@@ -9,6 +9,7 @@ import (
 // bit a look. The zero Loss has seen nothing.
 type Loss struct {
 	bits []uint64
+	size int
 	next int // where the next look goes
 	seen int
 	lost int
@@ -20,9 +21,8 @@ const maxLossLooks = 1000
 // Add takes in one look that was evidence. size is how many looks the window
 // holds; another size than before starts anew.
 func (l *Loss) Add(size int, lost bool) {
-	words := (size + 63) / 64
-	if len(l.bits) != words {
-		*l = Loss{bits: make([]uint64, words)}
+	if l.size != size {
+		*l = Loss{bits: make([]uint64, (size+63)/64), size: size}
 	}
 	word, bit := &l.bits[l.next/64], uint64(1)<<(l.next%64)
 	if l.seen == size {

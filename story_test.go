@@ -117,6 +117,21 @@ func TestGrid(t *testing.T) {
 	}
 }
 
+func TestALossWindowOfAnotherSizeStartsAnew(t *testing.T) {
+	for _, sizes := range [][2]int{{10, 60}, {60, 10}} {
+		var l Loss
+		for range 60 {
+			l.Add(sizes[0], true)
+		}
+		for range 60 {
+			l.Add(sizes[1], false)
+		}
+		if share, ok := l.Share(sizes[1]); !ok || share != 0 {
+			t.Errorf("from %d looks to %d: %v, %v", sizes[0], sizes[1], share, ok)
+		}
+	}
+}
+
 func TestLoss(t *testing.T) {
 	var l Loss
 	for i := range 10 {
