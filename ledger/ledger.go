@@ -9,9 +9,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,12 +76,14 @@ type Ledger struct {
 
 	isolated  bool
 	isolation sereno.Incident // ID 0: none open
+	silenced  []string        // the witnesses that it names, if it is from before the start
 	ups       int             // checks beyond this machine that are Up …
 	doubted   int             // … and those of them whose latest looks failed
 
 	away         sereno.Absence // the latest
 	pendingClock bool
-	early        []sereno.Result // taken while the clock was pending
+	early        []sereno.Result  // taken while the clock was pending
+	earlyAway    []sereno.Absence // that were noticed meanwhile
 
 	lastID    sereno.IncidentID
 	incidents int // open ones
@@ -156,6 +160,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	for _, w := range l.checks {
 		l.pause(w)
 	}
+	l.disown()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -224,20 +229,40 @@ func (l *Ledger) beat() {
 	}
 	if b.Pending {
 		l.pendingClock = true
+		l.earlyAway = append(l.earlyAway, b.Absences...)
 		return
 	}
-	for _, a := range b.Absences {
-		l.absent(a)
-	}
+	away := b.Absences
 	if l.pendingClock {
 		l.pendingClock = false
-		early := l.early
-		l.early = nil
-		for i := range early {
-			early[i].At = early[i].At.Add(b.Shift)
-			l.fold(&early[i])
-		}
+		away = l.foldEarly(away, b.Shift)
 	}
+	for _, a := range away {
+		l.absent(a)
+	}
+}
+
+// foldEarly takes in, in order, what was found out while the clock was pending
+// and the absences that the clock tells now, and returns those that are later
+// than all looks.
+func (l *Ledger) foldEarly(away []sereno.Absence, shift time.Duration) []sereno.Absence {
+	early, earlyAway := l.early, l.earlyAway
+	l.early, l.earlyAway = nil, nil
+	for _, a := range earlyAway {
+		a.Begin, a.End = a.Begin.Add(shift), a.End.Add(shift)
+		away = append(away, a)
+	}
+	slices.SortStableFunc(away, func(a, b sereno.Absence) int { return cmp.Compare(a.Begin, b.Begin) })
+	for i := range early {
+		r := &early[i]
+		r.At = r.At.Add(shift)
+		for len(away) > 0 && away[0].Begin < r.At {
+			l.absent(away[0])
+			away = away[1:]
+		}
+		l.fold(r)
+	}
+	return away
 }
 
 // maxEarly bounds what is remembered while the clock is pending.
@@ -265,11 +290,17 @@ func (l *Ledger) fold(r *sereno.Result) {
 		l.heard(r)
 		return
 	}
-	if r.At <= w.state.Evidence || r.At > l.away.Begin && r.At < l.away.End {
-		return // told twice, or after a later one; or due when nobody watched: it can prove nothing any more
+	if r.At <= w.state.Evidence || w.dev.paused {
+		return // told twice, or after a later one; or under way when the pause began
+	}
+	if r.At < l.away.End && (r.At > l.away.Begin || w.state.Status == sereno.Unknown) {
+		return // due when nobody watched, or told after what it saw was given up: it can prove nothing any more
 	}
 	w.count(r)
 	status := w.judge(r)
+	if l.isolated && w.dev.beyond && status.Answered() && !l.trusting() {
+		l.reunite(r.At)
+	}
 	if status.Answered() && w.state.Again(&w.policy, r.At, status) {
 		return
 	}
@@ -301,10 +332,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 // brings proof sooner.
 func (l *Ledger) doubt(w *watch, r *sereno.Result) {
 	l.recount(w)
-	if doubt := w.state.InDoubt(); w.policy.Interval > 5*time.Second && doubt != w.hurried {
-		w.hurried = doubt
-		l.o.Hurry(w.id, doubt)
-	}
+	l.hurry(w)
 	if r.Status != sereno.Down {
 		return
 	}
@@ -313,8 +341,18 @@ func (l *Ledger) doubt(w *watch, r *sereno.Result) {
 			l.inquire(p)
 		}
 	}
-	if w.orphaned != 0 && w.state.Status == sereno.Down && r.At.Sub(w.orphaned) >= time.Duration(w.policy.Fall)*w.policy.Interval {
+	if w.orphaned != 0 && w.proof == nil && w.state.Status == sereno.Down && r.At.Sub(w.orphaned) >= time.Duration(w.policy.Fall)*w.policy.Interval {
 		l.standAlone(w, r)
+	}
+}
+
+// slow is the interval above which a check in doubt is looked at more often.
+const slow = 5 * time.Second
+
+func (l *Ledger) hurry(w *watch) {
+	if hurry := w.policy.Interval > slow && w.state.InDoubt(); hurry != w.hurried {
+		w.hurried = hurry
+		l.o.Hurry(w.id, hurry)
 	}
 }
 
@@ -395,7 +433,7 @@ func (l *Ledger) decide(w *watch, late bool) bool {
 		l.withdraw(w)
 	case sereno.Behind:
 		ch := *w.proof
-		over := w.dev.parents[0]
+		over := w.dev.behind()
 		ch.Cause, ch.Reason = sereno.CauseBehindParent, "unreachable behind "+over.name
 		w.proof = nil
 		l.record(w, ch, over)
@@ -458,6 +496,9 @@ func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
 	e.Open = append(e.Open, w.open)
 	if !w.dev.paused {
 		l.incident(w, ch, over)
+	}
+	if ch.To.Answered() {
+		l.orphan(w.dev, ch.Begin)
 	}
 }
 

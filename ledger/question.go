@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"sereno"
 )
@@ -105,20 +106,23 @@ type WitnessSite struct {
 // Witnesses says who the witnesses are from now on. Those that stay keep what
 // is known of them.
 func (l *Ledger) Witnesses(ctx context.Context, sites []WitnessSite) error {
-	return l.do(ctx, func() {
-		old := l.witnesses
-		l.witnesses = make(map[sereno.CheckID]*witness, len(sites))
-		for _, s := range sites {
-			wit := old[s.Check]
-			if wit == nil {
-				wit = &witness{Witness: sereno.Witness{Trusted: s.Trusted}}
-			}
-			wit.name = s.Name
-			l.witnesses[s.Check] = wit
+	return l.do(ctx, func() { l.post(sites) })
+}
+
+func (l *Ledger) post(sites []WitnessSite) {
+	old := l.witnesses
+	l.witnesses = make(map[sereno.CheckID]*witness, len(sites))
+	for _, s := range sites {
+		wit := old[s.Check]
+		if wit == nil {
+			wit = new(witness)
 		}
-		l.testify()
-		if l.isolated && len(sites) == 0 {
-			l.reunite(l.now)
-		}
-	})
+		wit.name = s.Name
+		wit.Trusted = wit.Trusted || s.Trusted || slices.Contains(l.silenced, s.Name)
+		l.witnesses[s.Check] = wit
+	}
+	l.testify()
+	if l.isolated && len(sites) == 0 {
+		l.reunite(l.now)
+	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -21,21 +22,18 @@ func (l *Ledger) incident(w *watch, ch sereno.Change, over *device) {
 		return
 	}
 	in.Device, in.Check = w.dev.id, w.id
-	opened := in.Closed == 0 && w.trouble.Incident.Device == 0
-	if opened {
-		l.incidents++
+	if in.Closed == 0 {
+		if w.trouble.Incident.Device == 0 {
+			l.incidents++
+		}
+		in.Under = 0 // what it was under before may be over
 		if over != nil {
 			in.Under = over.openIncident()
 		}
-	}
-	if in.Closed == 0 {
 		w.trouble.Incident = in
 	}
 	l.write(in)
-	switch {
-	case in.Closed != 0:
-		l.orphan(w.dev, in.ID, ch.Begin)
-	case in.Trouble == sereno.TroubleDown:
+	if in.Closed == 0 && in.Trouble == sereno.TroubleDown {
 		l.adopt(w.dev, in)
 	}
 }
@@ -95,14 +93,50 @@ func (l *Ledger) adopt(parent *device, in sereno.Incident) {
 
 // orphan notes that a parent is back: children that stay Down are Down by
 // themselves from now on.
-func (l *Ledger) orphan(parent *device, in sereno.IncidentID, at sereno.Instant) {
+func (l *Ledger) orphan(parent *device, at sereno.Instant) {
+	if len(parent.children) == 0 || parent.view().Status == sereno.Down {
+		return
+	}
 	for _, child := range parent.children {
 		for _, w := range child.checks {
-			if w.trouble != nil && w.trouble.Incident.Under == in {
+			if w.under() != 0 && w.orphaned == 0 {
 				w.orphaned = at
 			}
 		}
 	}
+}
+
+// disown does so for children whose parent's incident is over, or no longer a
+// parent's: it was removed, they hang on another one now, or it came back
+// just before a restart.
+func (l *Ledger) disown() {
+	for _, d := range l.devices {
+		for _, w := range d.checks {
+			if w.under() != 0 && w.orphaned == 0 && !d.hangsOn(w.under()) {
+				w.orphaned = l.now
+			}
+		}
+	}
+}
+
+// under returns the incident that the one of w is under; 0 if none.
+func (w *watch) under() sereno.IncidentID {
+	if w.trouble == nil {
+		return 0
+	}
+	return w.trouble.Incident.Under
+}
+
+// hangsOn reports whether an incident is a parent's and open.
+func (d *device) hangsOn(in sereno.IncidentID) bool {
+	for _, p := range d.parents {
+		for _, w := range p.checks {
+			if w.trouble != nil && w.trouble.Incident.ID == in {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // standAlone gives a child that stayed Down when its parent came back an
@@ -176,6 +210,20 @@ func (l *Ledger) heard(r *sereno.Result) {
 	}
 }
 
+const noWitness = "no witness answers: "
+
+// silencedIn returns the names of the witnesses whose silence opened an
+// incident. They had answered before, which a restart has not seen.
+func silencedIn(in sereno.Incident) []string {
+	names, _ := strings.CutPrefix(in.Reason, noWitness)
+	return strings.Split(names, ", ")
+}
+
+// trusting reports whether any witness is trusted.
+func (l *Ledger) trusting() bool {
+	return slices.ContainsFunc(l.testimony, func(w sereno.Witness) bool { return w.Trusted })
+}
+
 func (l *Ledger) testify() {
 	l.testimony = l.testimony[:0]
 	for _, w := range l.witnesses {
@@ -209,17 +257,19 @@ func (l *Ledger) isolate() {
 	l.incidents++
 	l.isolation = sereno.Incident{
 		ID: l.newID(), Trouble: sereno.TroubleIsolated, Opened: since,
-		Reason: "no witness answers: " + strings.Join(names, ", "),
+		Reason: noWitness + strings.Join(names, ", "),
 	}
 	l.write(l.isolation)
 	l.o.Log.Warn("this vantage point is cut off; nothing beyond this machine can be judged", "since", since, "witnesses", names)
 }
 
-// reunite ends isolation with the first of the looks at a witness that proved it.
+// reunite ends isolation with the first of the looks that proved it: at a
+// witness or, when no witness is left whose silence would mean anything, at a
+// target.
 func (l *Ledger) reunite(at sereno.Instant) {
 	l.isolated = false
 	l.isolation.Closed = max(at, l.isolation.Opened)
 	l.write(l.isolation)
 	l.o.Log.Info("this vantage point sees again", "blind_for", sereno.FormatLength(l.isolation.Closed.Sub(l.isolation.Opened)))
-	l.isolation = sereno.Incident{}
+	l.isolation, l.silenced = sereno.Incident{}, nil
 }

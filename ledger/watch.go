@@ -131,6 +131,17 @@ func (d *device) parentViews() []sereno.Parent {
 	return views
 }
 
+// behind returns the parent that d is behind when all that are looked at are
+// Down.
+func (d *device) behind() *device {
+	for _, p := range d.parents {
+		if !p.paused {
+			return p
+		}
+	}
+	return nil
+}
+
 // A Place is a device to watch, and whether it lies beyond this machine.
 type Place struct {
 	Device sereno.Device
@@ -164,7 +175,7 @@ func (l *Ledger) Load(places []Place, past Past) {
 	for _, in := range past.Incidents {
 		l.incidents++
 		if in.Check == 0 {
-			l.isolation, l.isolated = in, true
+			l.isolation, l.isolated, l.silenced = in, true, silencedIn(in)
 		} else if w := l.checks[in.Check]; w != nil {
 			w.trouble = &sereno.Case{Incident: in}
 		}
@@ -217,20 +228,22 @@ func (l *Ledger) Flush(ctx context.Context) error {
 
 // Forget stops watching devices that the store has removed.
 func (l *Ledger) Forget(ctx context.Context, ids []sereno.DeviceID) error {
-	return l.do(ctx, func() {
-		for _, id := range ids {
-			if d := l.devices[id]; d != nil {
-				for _, w := range slices.Clone(d.checks) {
-					l.drop(w)
-				}
-				delete(l.devices, id)
-				if l.names[d.name] == d {
-					delete(l.names, d.name)
-				}
+	return l.do(ctx, func() { l.forget(ids) })
+}
+
+func (l *Ledger) forget(ids []sereno.DeviceID) {
+	for _, id := range ids {
+		if d := l.devices[id]; d != nil {
+			for _, w := range slices.Clone(d.checks) {
+				l.drop(w)
+			}
+			delete(l.devices, id)
+			if l.names[d.name] == d {
+				delete(l.names, d.name)
 			}
 		}
-		l.link()
-	})
+	}
+	l.link()
 }
 
 // place takes in one device, new or changed.
@@ -264,6 +277,9 @@ func (l *Ledger) place(p Place) {
 			d.checks = append(d.checks, w)
 		}
 		w.policy = c.Policy
+		if w.hurried {
+			l.hurry(w)
+		}
 		l.recount(w)
 	}
 	if d.paused != p.Device.Paused {
@@ -285,6 +301,7 @@ func (l *Ledger) pause(w *watch) {
 		ch.Cause, ch.Reason = sereno.CausePaused, "paused"
 	}
 	w.proof = nil
+	w.hurried = false // what is not looked at is not hurried either
 	w.state = sereno.State{Cause: ch.Cause, Since: ch.Begin}
 	l.record(w, ch, nil)
 	l.recount(w)
@@ -338,6 +355,7 @@ func (l *Ledger) link() {
 			}
 		}
 	}
+	l.disown()
 }
 
 // Beyond says whether a device lies beyond this machine, once its address is
