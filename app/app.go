@@ -111,11 +111,13 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if _, err := facts.ApplyFile(ctx, cfg.Devices, clk.Now()); err != nil {
+	applied, err := facts.ApplyFile(ctx, cfg.Devices, clk.Now())
+	if err != nil {
 		return err
 	}
+	devices := applied.Living
 	if count == 0 && len(cfg.Devices) == 0 {
-		if _, err := facts.AddDevices(ctx, thisMachine(), clk.Now()); err != nil {
+		if devices, err = facts.AddDevices(ctx, thisMachine(), clk.Now()); err != nil {
 			return err
 		}
 	}
@@ -126,7 +128,7 @@ func Run(ctx context.Context, o Options) error {
 	if past.LastID, err = facts.LastIncidentID(ctx); err != nil {
 		return err
 	}
-	if count, err = plan.Load(ctx, past); err != nil {
+	if err := plan.Load(ctx, devices, past); err != nil {
 		return err
 	}
 
@@ -155,7 +157,7 @@ func Run(ctx context.Context, o Options) error {
 	if !plan.looksOutside() {
 		proposals = scene.proposals()
 	}
-	greet(o.Stdout, o.Command(url), o.Version, url, count, proposals)
+	greet(o.Stdout, o.Command(url), o.Version, url, len(devices), proposals)
 	if o.Ready != nil {
 		o.Ready(url)
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +122,49 @@ func TestAStopIsCleanAndARestartGoesOn(t *testing.T) {
 		t.Errorf("a quick restart was booked as an absence: %+v", l)
 	}
 	stop()
+}
+
+func TestALostSignOfLifeDoesNotTakeBackWhatWasSeen(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	device := func(name, address string) sereno.Device {
+		return sereno.Device{Name: name, Address: address, FromFile: true, Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}}}
+	}
+	cfg.Devices = []sereno.Device{device("a", "127.0.0.1")}
+	reload := make(chan struct{})
+	next := make(chan *config.Config, 1)
+	o := Options{Reload: reload, Load: func() (*config.Config, error) { return <-next, nil }}
+	url, stop := serve(t, cfg, o)
+	up := func(l list[deviceAnswer]) bool { return l.Items[0].Status == sereno.Up }
+	get(t, url+"/api/devices", up)
+	time.Sleep(3 * time.Second)
+	changed := *cfg
+	changed.Devices = append(changed.Devices, device("b", "127.0.0.2"))
+	next <- &changed
+	reload <- struct{}{}
+	get(t, url+"/api/devices", func(l list[deviceAnswer]) bool { return len(l.Items) == 2 && l.Items[1].Status == sereno.Up })
+	stop()
+	if err := os.Remove(filepath.Join(cfg.Data, "alive")); err != nil {
+		t.Fatal(err)
+	}
+	url, stop = serve(t, &changed, o)
+	defer stop()
+	get(t, url+"/api/devices", up)
+	type span struct {
+		Status  sereno.Status
+		Reason  string
+		Seconds float64
+	}
+	h := get(t, url+"/api/devices/1/history", func(h struct{ Spans []span }) bool { return len(h.Spans) > 0 })
+	for _, s := range h.Spans {
+		if s.Status == sereno.Up {
+			if s.Seconds < 2 {
+				t.Errorf("what was seen for 3 s and more: %+v", h.Spans)
+			}
+			return
+		}
+	}
+	t.Errorf("never up: %+v", h.Spans)
 }
 
 func TestReloadTakesOverTheFileWithoutTouchingTheRest(t *testing.T) {

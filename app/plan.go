@@ -287,20 +287,13 @@ func (p *plan) Resolved(name string, addr netip.Addr) {
 	p.outside(len(p.distant) > 0)
 }
 
-// Load begins with what the store holds, before anything runs.
-func (p *plan) Load(ctx context.Context, past ledger.Past) (int, error) {
+// Load begins with the devices that the store holds, before anything runs.
+func (p *plan) Load(ctx context.Context, devices []sereno.Device, past ledger.Past) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var devices []sereno.Device
-	for d, err := range p.store.AllDevices(ctx) {
-		if err != nil {
-			return 0, fmt.Errorf("load devices: %w", err)
-		}
-		devices = append(devices, d)
-	}
 	places, items, err := p.prepare(devices)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var failed error
 	past.Open = func(yield func(sereno.Span) bool) {
@@ -312,11 +305,11 @@ func (p *plan) Load(ctx context.Context, past ledger.Past) (int, error) {
 	}
 	p.ledger.Load(places, past)
 	if failed != nil {
-		return 0, fmt.Errorf("load states: %w", failed)
+		return fmt.Errorf("load states: %w", failed)
 	}
 	p.schedule.Set(items)
 	p.outside(len(p.distant) > 0)
-	return len(devices), nil
+	return nil
 }
 
 // looksOutside reports whether anything beyond this machine is watched.

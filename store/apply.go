@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"maps"
 	"slices"
 
 	"sereno"
 )
 
-// Applied is what ApplyFile changed.
+// Applied is what ApplyFile changed, and what there is now.
 type Applied struct {
+	Living  []sereno.Device // all living devices, by ID
 	Added   []sereno.Device
 	Removed []sereno.Device
 	Changed []Changed
@@ -61,12 +63,27 @@ func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sere
 				return err
 			}
 		}
+		a.Living = a.after(living)
 		return nil
 	})
 	if err != nil {
 		return Applied{}, err
 	}
 	return a, nil
+}
+
+// after returns what becomes of living.
+func (a *Applied) after(living map[string]sereno.Device) []sereno.Device {
+	for _, d := range a.Removed {
+		delete(living, d.Name)
+	}
+	for _, c := range a.Changed {
+		living[c.New.Name] = c.New
+	}
+	for _, d := range a.Added {
+		living[d.Name] = d
+	}
+	return slices.SortedFunc(maps.Values(living), func(x, y sereno.Device) int { return cmp.Compare(x.ID, y.ID) })
 }
 
 // checkFile finds what stands against the devices of a file beside the living

@@ -237,7 +237,7 @@ func serve(binary string, n int, length time.Duration) (w watch, err error) {
 		if st.Taken() > 0 && w.First == 0 {
 			w.First = time.Since(s.Began)
 		}
-		if st.Devices.Up == n {
+		if st.Devices.Up == n && st.Taken() >= uint64(n) {
 			w.All = time.Since(s.Began)
 		}
 		time.Sleep(10 * time.Millisecond)

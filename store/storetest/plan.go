@@ -288,6 +288,7 @@ func applied(b *rig) {
 	}
 	want := sortedByID([]sereno.Device{second.Changed[0].New, second.Changed[1].New, second.Changed[2].New, second.Added[0]})
 	same(b, "what is stored", collect(b, b.AllDevices(ctx)), want)
+	same(b, "what it says is stored", second.Living, want)
 	b.sound()
 
 	third, err := b.ApplyFile(ctx, nil, at(4))
@@ -295,6 +296,7 @@ func applied(b *rig) {
 	if len(third.Removed) != 3 {
 		b.Fatalf("an empty file removes %s", text(third))
 	}
+	same(b, "what it says is left", third.Living, collect(b, b.AllDevices(ctx)))
 	same(b, "what is left", names(collect(b, b.AllDevices(ctx))), []string{"by hand 2"})
 	b.sound()
 }
