@@ -23,8 +23,9 @@ const (
 	// Lead is how far ahead looks are handed over: long enough that waking for
 	// it costs little, short enough that a change of the plan is soon in force.
 	Lead = 20 * time.Millisecond
-	// Leap is the stretch beyond which looks that are overdue are left out
-	// instead of being caught up with: the machine slept, or the clock was set.
+	// Leap is how overdue looks may be that are still caught up with. When the
+	// oldest is later, all that are overdue are left out: the machine slept, or
+	// the clock was set.
 	Leap = time.Second
 	// firstWithin is when a new check with a long interval is first looked at.
 	firstWithin = 5 * time.Second
@@ -142,15 +143,16 @@ func (s *Scheduler) obey() {
 
 // due collects what is due until Lead from now.
 func (s *Scheduler) due() []probe.Look {
-	from, to := s.done, s.now().Add(Lead)
+	now := s.now()
+	from, to := s.done, now.Add(Lead)
 	if to <= from {
 		return nil
 	}
-	s.done = to
-	if gap := to.Sub(from); gap > Leap {
-		s.leap(gap)
-		from = to.Add(-Lead)
+	if now.Sub(s.next()) > Leap {
+		s.leap(now.Sub(from))
+		from = now
 	}
+	s.done = to
 	var looks []probe.Look
 	filled := 0
 	for _, r := range s.rings {
@@ -196,8 +198,9 @@ func (s *Scheduler) soonDue(to sereno.Instant) int {
 	return n
 }
 
-// rest returns how long nothing is due.
-func (s *Scheduler) rest() time.Duration {
+// next returns when the next look that was not handed over is due, or some
+// later time if that is far away.
+func (s *Scheduler) next() sereno.Instant {
 	next := s.done.Add(time.Minute)
 	for _, r := range append(s.rings[:len(s.rings):len(s.rings)], &s.hurry) {
 		if len(r.entries) > 0 {
@@ -208,8 +211,11 @@ func (s *Scheduler) rest() time.Duration {
 	if len(s.soon) > 0 {
 		next = min(next, s.soon[0].Due)
 	}
-	return max(next.Sub(s.now())-Lead/2, Lead)
+	return next
 }
+
+// rest returns how long there is nothing to hand over.
+func (s *Scheduler) rest() time.Duration { return max(s.next().Sub(s.now())-Lead/2, Lead) }
 
 func (s *Scheduler) set(items []Item) {
 	byInterval := map[time.Duration][]probe.Target{}

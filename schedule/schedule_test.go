@@ -172,6 +172,21 @@ func TestLookIsTakenAtOnceAndOnce(t *testing.T) {
 	})
 }
 
+func TestRestingIsNoStall(t *testing.T) {
+	during(t, func(s *Scheduler, b *book) {
+		s.Set([]Item{{target(1), time.Second}, {target(2), 30 * time.Second}})
+		s.Drop([]sereno.CheckID{1})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := len(b.of(2)); n < 20 || n > 21 {
+			t.Errorf("%d looks in ten minutes", n)
+		}
+		if s.Skipped() != 0 {
+			t.Errorf("%d looks were called left out", s.Skipped())
+		}
+	})
+}
+
 func TestALongStallIsLeftOutNotCaughtUpWith(t *testing.T) {
 	during(t, func(s *Scheduler, b *book) {
 		s.Set([]Item{{target(1), 100 * time.Millisecond}})
