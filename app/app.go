@@ -122,6 +122,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	past := ledger.Past{Settled: mark.Settled}
+	if mark.Ledger.IsZero() {
+		past.Settled = newest // no sign of life is left but what was written
+	}
 	if past.Incidents, err = facts.OpenIncidents(ctx); err != nil {
 		return err
 	}

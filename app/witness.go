@@ -65,7 +65,7 @@ func (w *watchpost) Gateways(found []netip.Addr) {
 
 // Run posts the witnesses whenever they change, until ctx ends.
 func (w *watchpost) Run(ctx context.Context) error {
-	var before []sereno.CheckID
+	var before []ledger.WitnessSite
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,19 +76,21 @@ func (w *watchpost) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var now []sereno.CheckID
-		for _, s := range sites {
-			now = append(now, s.Check)
-		}
-		if slices.Equal(before, now) {
+		if slices.Equal(before, sites) {
 			continue
 		}
-		w.schedule.Drop(slices.DeleteFunc(before, func(c sereno.CheckID) bool { return slices.Contains(now, c) }))
+		var gone []sereno.CheckID
+		for _, old := range before {
+			if !slices.ContainsFunc(sites, func(s ledger.WitnessSite) bool { return s.Check == old.Check }) {
+				gone = append(gone, old.Check)
+			}
+		}
+		w.schedule.Drop(gone)
 		if err := w.ledger.Witnesses(ctx, sites); err != nil && ctx.Err() == nil {
 			return err
 		}
 		w.schedule.Set(items)
-		before = now
+		before = sites
 	}
 }
 
