@@ -36,7 +36,7 @@ func (s *Store) CheckInvariants(ctx context.Context) error {
 		UNION ALL SELECT 'backwards', id, opened_us, closed_us FROM incidents WHERE closed_us <> 0 AND closed_us < opened_us
 		UNION ALL SELECT 'parentless', i.id, i.under_id, 0 FROM incidents i
 			WHERE i.under_id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents p WHERE p.id = i.under_id)
-		LIMIT %d`, int64(endless), few+1), nil, scanOffender))
+		LIMIT %d`, endless, few+1), nil, scanOffender))
 	if err != nil {
 		return err
 	}

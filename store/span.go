@@ -31,7 +31,7 @@ func (s *Store) OpenSpans(ctx context.Context) iter.Seq2[sereno.Span, error] {
 }
 
 // endless stands for the end of an open span where ends are compared.
-const endless = math.MaxInt64
+const endless sereno.Instant = math.MaxInt64
 
 func scanSpan(row scanner) (s sereno.Span, err error) {
 	err = row.Scan((*int64)(&s.Check), &s.Status, &s.Cause, (*int64)(&s.Begin), (*int64)(&s.End), (*int64)(&s.Proof), (*length)(&s.Uncertainty), &s.Reason)
