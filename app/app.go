@@ -92,7 +92,7 @@ func Run(ctx context.Context, o Options) error {
 	kinds := []probe.Kind{echo}
 	scheduler = schedule.New(echo, clk.Now, log)
 	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Version: o.Version})
-	witnesses := newWatchpost(books, scheduler, echo)
+	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
 	var plan *plan

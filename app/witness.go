@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,6 +20,7 @@ type watchpost struct {
 	ledger   *ledger.Ledger
 	schedule *schedule.Scheduler
 	kind     probe.Kind
+	log      *slog.Logger
 	wake     chan struct{}
 
 	mu       sync.Mutex
@@ -30,8 +31,8 @@ type watchpost struct {
 	ids map[netip.Addr]sereno.CheckID // belongs to Run
 }
 
-func newWatchpost(l *ledger.Ledger, s *schedule.Scheduler, kind probe.Kind) *watchpost {
-	return &watchpost{ledger: l, schedule: s, kind: kind, wake: make(chan struct{}, 1), ids: map[netip.Addr]sereno.CheckID{}}
+func newWatchpost(l *ledger.Ledger, s *schedule.Scheduler, kind probe.Kind, log *slog.Logger) *watchpost {
+	return &watchpost{ledger: l, schedule: s, kind: kind, log: log, wake: make(chan struct{}, 1), ids: map[netip.Addr]sereno.CheckID{}}
 }
 
 func (w *watchpost) change(f func()) {
@@ -72,11 +73,9 @@ func (w *watchpost) Run(ctx context.Context) error {
 			return nil
 		case <-w.wake:
 		}
-		sites, items, err := w.sites()
-		if err != nil {
-			return err
-		}
+		sites, items := w.sites()
 		if slices.Equal(before, sites) {
+			w.schedule.Set(items) // an interface may have come back under another number
 			continue
 		}
 		var gone []sereno.CheckID
@@ -95,12 +94,13 @@ func (w *watchpost) Run(ctx context.Context) error {
 }
 
 // sites lists the witnesses, each once, the named ones first. An address keeps
-// its id for as long as the process lives.
-func (w *watchpost) sites() (sites []ledger.WitnessSite, items []schedule.Item, err error) {
+// its id for as long as the process lives. Where the interface of an address is
+// gone, it is looked at as before, if it ever was: that it is gone is news.
+func (w *watchpost) sites() (sites []ledger.WitnessSite, items []schedule.Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.needed {
-		return nil, nil, nil
+		return nil, nil
 	}
 	seen := map[netip.Addr]bool{}
 	for i, addr := range slices.Concat(w.named, w.gateways) {
@@ -108,17 +108,20 @@ func (w *watchpost) sites() (sites []ledger.WitnessSite, items []schedule.Item, 
 			continue
 		}
 		seen[addr] = true
-		id, ok := w.ids[addr]
-		if !ok {
+		id, known := w.ids[addr]
+		if !known {
 			id = -1 - sereno.CheckID(len(w.ids))
-			w.ids[addr] = id
 		}
 		target, err := w.kind.Target(id, addr, sereno.WitnessPolicy.Timeout, nil)
-		if err != nil {
-			return nil, nil, fmt.Errorf("prepare the witness %s: %w", addr, err)
+		switch {
+		case err == nil:
+			w.ids[addr] = id
+			items = append(items, schedule.Item{Target: target, Interval: sereno.WitnessPolicy.Interval})
+		case !known:
+			w.log.Warn("cannot look at a witness; it is left out", "witness", addr, "err", err)
+			continue
 		}
 		sites = append(sites, ledger.WitnessSite{Check: id, Name: addr.String(), Trusted: i < len(w.named)})
-		items = append(items, schedule.Item{Target: target, Interval: sereno.WitnessPolicy.Interval})
 	}
-	return sites, items, nil
+	return sites, items
 }
