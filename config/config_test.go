@@ -154,7 +154,10 @@ func TestMistakes(t *testing.T) {
       - b
 lisen: 127.0.0.1:8080
 `,
-			`f:4: importance is critical, high, medium or low, not "vital"
+			`f:3: "10.0.0.256" is neither an IP address nor a host name: an IPv4 address has four numbers from 0 to 255 without leading zeros
+f:4: importance is critical, high, medium or low, not "vital"
+f:7: an interval is 100ms to 24h, not 50ms
+f:8: fall is 1 to 100 looks in a row, not 101
 f:9: icmp: json: unknown field "intervall"; did you mean "interval"?
 f:10: loss_above is a percentage such as 5%, not "5"
 f:11: a device's name is missing
@@ -164,6 +167,23 @@ f:15: there are 0 checks; a device has 1 to 100
 f:17: there is no device called "aa"; did you mean "a"?
 f:18: there is no device called "b"; did you mean "a"?
 f:19: there is no key "lisen" in the file; did you mean "listen"?`,
+		},
+		{
+			"one mistake hides no other",
+			"listen: nowhere\nmax_pps: many\ndefaults:\n  fall: 0\n  rise: x\ndevices:\n- name: [a]\n- adress: ::1\n  name: \"\"\n- nothing\n",
+			`f:1: listen is an address and a port such as 127.0.0.1:8080, not "nowhere"
+f:2: max_pps is a whole number, not "many"
+f:4: fall is 1 to 100 looks in a row, not 0
+f:5: rise is a whole number, not "x"
+f:7: name is text, not a list
+f:7: an address is missing
+f:8: there is no key "adress" in a device; did you mean "address"?
+f:9: a device's name is missing
+f:10: a device is a mapping of keys to values, not "nothing"`,
+		},
+		{
+			"what is measured by a mistake is not judged", "devices:\n- {name: a, address: ::1, checks: [icmp: {interval: 10, timeout: 5s}]}\n",
+			`f:2: interval: "10" has no unit; write 10s, or 10ms`,
 		},
 		{
 			"a circle of parents",

@@ -78,14 +78,16 @@ type key struct {
 }
 
 // mapping reads the keys of n. A key that is none of keys goes to other, or is
-// a mistake if other is nil.
-func (r *reader) mapping(n *yaml.Node, of string, keys []key, other func(k, v *yaml.Node)) {
+// a mistake if other is nil. It returns the keys whose values cannot be judged
+// any further: what is wrong with them is told.
+func (r *reader) mapping(n *yaml.Node, of string, keys []key, other func(k, v *yaml.Node)) (told []string) {
 	m := resolve(n)
 	if m.Kind != yaml.MappingNode {
 		r.wrong(n, "%s is a mapping of keys to values, not %s", of, what(n))
-		return
+		return names(keys)
 	}
 	seen := make(map[string]*yaml.Node, len(m.Content)/2)
+	strange := false
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		k, v := m.Content[i], m.Content[i+1]
 		if k.Kind != yaml.ScalarNode {
@@ -101,26 +103,61 @@ func (r *reader) mapping(n *yaml.Node, of string, keys []key, other func(k, v *y
 		switch {
 		case at >= 0 && resolve(v).Tag == "!!null":
 			r.wrong(k, "%s has no value; give it one or leave it out", k.Value)
+			told = append(told, k.Value)
 		case at >= 0:
-			keys[at].read(r, v)
+			before := len(r.mistakes)
+			if keys[at].read(r, v); len(r.mistakes) > before {
+				told = append(told, k.Value)
+			}
 		case other != nil:
 			other(k, v)
 		default:
 			r.wrong(k, "%s", unknownKey(k.Value, of, keys))
+			strange = true
+		}
+	}
+	for _, k := range keys {
+		if strange && seen[k.name] == nil { // it may be the one that was meant
+			told = append(told, k.name)
+		}
+	}
+	return told
+}
+
+func names(keys []key) []string {
+	list := make([]string, len(keys))
+	for i, k := range keys {
+		list[i] = k.name
+	}
+	return list
+}
+
+func unknownKey(name, of string, keys []key) string {
+	known := names(keys)
+	guess := sereno.DidYouMean(name, slices.Values(known))
+	if guess == "" {
+		guess = "; there are " + strings.Join(known, ", ")
+	}
+	return fmt.Sprintf("there is no key %q in %s%s", clip(name), of, guess)
+}
+
+// judge tells what the rules find wrong with values of n, but for keys about
+// which something is told already.
+func (r *reader) judge(n *yaml.Node, errs []*sereno.Error, told []string) {
+	for _, e := range errs {
+		if !slices.Contains(told, topKey(e.Field)) {
+			r.wrong(find(n, e.Field), "%s", e.Text)
 		}
 	}
 }
 
-func unknownKey(name, of string, keys []key) string {
-	names := make([]string, len(keys))
-	for i, k := range keys {
-		names[i] = k.name
+// topKey is the key of the outermost mapping that a Field is in: "checks" of
+// "checks[0].interval".
+func topKey(field string) string {
+	if end := strings.IndexAny(field, ".["); end >= 0 {
+		return field[:end]
 	}
-	guess := sereno.DidYouMean(name, slices.Values(names))
-	if guess == "" {
-		guess = "; there are " + strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("there is no key %q in %s%s", clip(name), of, guess)
+	return field
 }
 
 // items returns the elements of a list, and nothing when n is none.
@@ -293,19 +330,24 @@ func entry(n *yaml.Node, name string) (k, v *yaml.Node) {
 // policy reads policy keys of n over what is inherited, passing others on. A
 // timeout that is only inherited shrinks with the interval; one that is
 // written is left for validation to judge.
-func (r *reader) policy(n *yaml.Node, of string, inherited sereno.Policy, more []key, other func(k, v *yaml.Node)) sereno.Policy {
-	p := inherited
-	r.mapping(n, of, append(policyKeys(&p), more...), other)
+func (r *reader) policy(n *yaml.Node, of string, inherited sereno.Policy, more []key, other func(k, v *yaml.Node)) (p sereno.Policy, told []string) {
+	p = inherited
+	told = r.mapping(n, of, append(policyKeys(&p), more...), other)
 	if !has(n, "timeout") {
 		p.Timeout = min(p.Timeout, p.Interval)
 	}
-	return p
+	if slices.Contains(told, "interval") { // what is measured by it cannot be judged
+		told = append(told, "timeout", "loss_window")
+	}
+	if slices.Contains(told, "timeout") {
+		told = append(told, "rtt_above")
+	}
+	return p, told
 }
 
-// device reads one device. sound is false when a mistake was found: the rules
-// of the plan would then only repeat it.
-func (r *reader) device(n *yaml.Node) (d sereno.Device, sound bool) {
-	before := len(r.mistakes)
+// device reads one device. What the rules of the plan find wrong with the keys
+// that are told would only repeat it.
+func (r *reader) device(n *yaml.Node) (d sereno.Device, told []string) {
 	d.FromFile = true
 	text := func(name string, to *string) key {
 		return key{name, func(r *reader, v *yaml.Node) { *to, _ = r.text(v, name) }}
@@ -331,11 +373,11 @@ func (r *reader) device(n *yaml.Node) (d sereno.Device, sound bool) {
 			}
 		}},
 	}
-	r.mapping(n, "a device", keys, nil)
+	told = r.mapping(n, "a device", keys, nil)
 	if !has(n, "checks") {
 		d.Checks = []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: r.defaults}}
 	}
-	return d, len(r.mistakes) == before
+	return d, told
 }
 
 // check reads one check: a mapping of its kind to its settings. Keys that are
@@ -366,7 +408,8 @@ func (r *reader) check(n *yaml.Node) (c sereno.Check, ok bool) {
 	before := len(r.mistakes)
 	settings := make(map[string]any)
 	named := key{"name", func(r *reader, v *yaml.Node) { c.Name, _ = r.text(v, "name") }}
-	c.Policy = r.policy(body, "a check", r.defaults, []key{named}, func(k, v *yaml.Node) {
+	var told []string
+	c.Policy, told = r.policy(body, "a check", r.defaults, []key{named}, func(k, v *yaml.Node) {
 		var value any
 		if err := v.Load(&value); err != nil {
 			r.wrong(v, "%s cannot be read", k.Value)
@@ -377,7 +420,10 @@ func (r *reader) check(n *yaml.Node) (c sereno.Check, ok bool) {
 	if len(settings) > 0 {
 		c.Settings = r.settings(body, r.kinds[at], settings)
 	}
-	return c, len(r.mistakes) == before
+	if ok = len(r.mistakes) == before; !ok { // the rules of the plan will not see it
+		r.judge(body, c.Policy.Validate(), told)
+	}
+	return c, ok
 }
 
 func (r *reader) settings(body *yaml.Node, kind probe.Kind, settings map[string]any) json.RawMessage {
@@ -426,11 +472,8 @@ func sentence(err error) string {
 
 // guess names the key of any check that was meant by one that a kind refuses.
 func guess(typed string) string {
-	names := []string{"name"}
-	for _, k := range policyKeys(new(sereno.Policy)) {
-		names = append(names, k.name)
-	}
-	return sereno.DidYouMean(typed, slices.Values(names))
+	known := append(names(policyKeys(new(sereno.Policy))), "name")
+	return sereno.DidYouMean(typed, slices.Values(known))
 }
 
 // find returns the node that a Field of sereno.ValidateDevices, without the

@@ -25,7 +25,7 @@ type section struct {
 	first int // devices before this one's first
 
 	devices  []sereno.Device
-	unsound  []int // devices, counted in this section, whose mistakes are told already
+	told     map[int][]string // of devices, counted in this section: keys whose mistakes are told already
 	mistakes []Mistake
 }
 
@@ -89,26 +89,17 @@ func (r *reader) settingsOf(c *Config, root *yaml.Node) (devices *yaml.Node) {
 	keys := append(settingKeys(c),
 		key{"defaults", func(r *reader, v *yaml.Node) {
 			before := len(r.mistakes)
-			c.Defaults = r.policy(v, "defaults", c.Defaults, nil, nil)
-			if len(r.mistakes) > before {
-				return
-			}
-			for _, e := range c.Defaults.Validate() {
-				r.wrong(find(v, e.Field), "%s", e.Text)
-			}
+			var told []string
+			c.Defaults, told = r.policy(v, "defaults", c.Defaults, nil, nil)
+			r.judge(v, c.Defaults.Validate(), told)
 			if len(r.mistakes) == before { // else each check would repeat them
 				r.defaults = c.Defaults
 			}
 		}},
 		key{"devices", func(_ *reader, v *yaml.Node) { devices = v }},
 	)
-	before := len(r.mistakes)
-	r.mapping(root, "the file", keys, nil)
-	if len(r.mistakes) == before {
-		for _, e := range c.Validate() {
-			r.wrong(find(root, e.Field), "%s", e.Text)
-		}
-	}
+	told := r.mapping(root, "the file", keys, nil)
+	r.judge(root, c.Validate(), told)
 	return devices
 }
 
@@ -161,11 +152,12 @@ func (s *section) load() bool {
 func (s *section) read(kinds []probe.Kind, defaults sereno.Policy) {
 	r := reader{kinds: kinds, defaults: defaults, shift: s.shift}
 	s.devices = make([]sereno.Device, 0, len(s.nodes))
+	s.told = map[int][]string{}
 	for i, n := range s.nodes {
-		d, sound := r.device(n)
+		d, told := r.device(n)
 		s.devices = append(s.devices, d)
-		if !sound {
-			s.unsound = append(s.unsound, i)
+		if len(told) > 0 {
+			s.told[i] = told
 		}
 	}
 	s.mistakes = r.mistakes
@@ -185,7 +177,8 @@ func (r *reader) plan(devices []sereno.Device, sections []*section) {
 			at--
 		}
 		s := sections[at]
-		if _, told := slices.BinarySearch(s.unsound, i-s.first); told || !s.load() {
+		_, field, _ := strings.Cut(e.Field, ".")
+		if slices.Contains(s.told[i-s.first], topKey(field)) || !s.load() {
 			continue
 		}
 		for _, other := range sections {
@@ -193,7 +186,6 @@ func (r *reader) plan(devices []sereno.Device, sections []*section) {
 				other.nodes = nil // one chunk's nodes at a time
 			}
 		}
-		_, field, _ := strings.Cut(e.Field, ".")
 		in := reader{shift: s.shift}
 		r.mistakes = append(r.mistakes, Mistake{Line: in.line(find(s.nodes[i-s.first], field)), Text: e.Text})
 	}
