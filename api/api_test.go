@@ -260,6 +260,7 @@ func TestBadQueriesAreRefusedWithTheirPlace(t *testing.T) {
 		{"/api/devices/1/history?from=yesterday", 422, "query.from"},
 		{"/api/devices/1/history?from=2026-11-21T12:00:00Z&to=2026-11-21T11:00:00Z", 422, "query.from"},
 		{"/api/devices/1/history?from=2027-01-01T00:00:00Z", 422, "query.from"},
+		{"/api/devices/1/history?from=0001-01-01T00:00:00Z", 422, "query.from"},
 		{"/api/devices/1/history?cursor=7", 422, "query.cursor"},
 		{"/api/devices/1/history?form=2026-11-21T11:00:00Z", 422, "query.form"},
 		{"/api/devices/1/history?check_id=99", 404, ""},

@@ -113,6 +113,10 @@ func (d *desk) history(ctx context.Context, in *historyQuery) (*answer[History],
 	return &answer[History]{h}, nil
 }
 
+// maxYears is how long the window of a history may be: its figures are lengths
+// of time, which end at 292 years.
+const maxYears = 100
+
 // bounds fills in the last 24 hours. What lies ahead is left out: it is not
 // known how long an open span will last.
 func (w Window) bounds(now sereno.Instant) (from, to sereno.Instant, err error) {
@@ -125,6 +129,9 @@ func (w Window) bounds(now sereno.Instant) (from, to sereno.Instant, err error) 
 	}
 	if from >= to {
 		return 0, 0, &sereno.Error{Kind: sereno.Invalid, Field: "query.from", Text: fmt.Sprintf("the window begins at %s, which is not before its end, %s", from, to)}
+	}
+	if from.Time().Before(to.Time().AddDate(-maxYears, 0, 0)) {
+		return 0, 0, &sereno.Error{Kind: sereno.Invalid, Field: "query.from", Text: fmt.Sprintf("a window is at most %d years long: %s is too long before its end, %s", maxYears, from, to)}
 	}
 	return from, to, nil
 }

@@ -63,6 +63,31 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestStatusTellsThatNothingIsWritten(t *testing.T) {
+	for _, story := range []struct {
+		name, settled string
+		unwritten     int
+		want          string
+	}{
+		{"all is written", "2026-11-21T11:59:58Z", 0, "All is calm: 1 device up.\n"},
+		{"rows on their way", "2026-11-21T11:59:58Z", 7, "All is calm: 1 device up.\n"},
+		{"storage fails", "2026-11-21T11:59:09Z", 7, "All is calm: 1 device up. Nothing has been written down for 51 s: the log of sereno serve says why.\n"},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			out, _, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/statistics" {
+					fmt.Fprintf(w, `{"now":"2026-11-21T12:00:00Z","settled":%q,"unwritten":%d,"devices":{"total":1,"up":1}}`, story.settled, story.unwritten)
+					return
+				}
+				fmt.Fprint(w, `{"items":[],"next_cursor":null}`)
+			}, "status")
+			if err != nil || out != story.want {
+				t.Errorf("got %q (%v), want %q", out, err, story.want)
+			}
+		})
+	}
+}
+
 const evil = `{"id":7,"name":"evil\u001b[2J","address":"10.0.0.7","status":"down","since":"2026-11-21T11:59:00.000000Z","reason":"no reply\r\nAll is calm","checks":[{"id":9,"name":"icmp","kind":"icmp","recent":{"looks":4,"lost":3,"pattern":"1000"},"last":{"rtt_seconds":0.0123}}]}`
 
 func TestStatus(t *testing.T) {
@@ -113,7 +138,7 @@ func TestRefusals(t *testing.T) {
 		err    string // of a failure
 	}{
 		{"refused", problem(409, `{"title":"Conflict","detail":"name: \"a\" is taken"}`), "sereno: name: \"a\" is taken\n", ""},
-		{"refused for many reasons", problem(422, `{"detail":"x","errors":[{"location":"body.name","message":"too long"},{"message":"also\u001b[2J"}]}`), "sereno: body.name: too long\nalso\\x1b[2J\n", ""},
+		{"refused for many reasons", problem(422, `{"detail":"x","errors":[{"location":"body.name","message":"too long"},{"message":"also\u001b[2J"}]}`), "sereno: name: too long\nalso\\x1b[2J\n", ""},
 		{"refused without a word", problem(403, ``), "sereno: the server answers 403 Forbidden\n", ""},
 		{"its own error", problem(500, `{"detail":"the log says more"}`), "", "the log says more"},
 		{"another program", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "", "does not answer as Sereno does"},

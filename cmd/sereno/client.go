@@ -145,7 +145,8 @@ func refused(answer *http.Response, text []byte) error {
 	case len(problem.Errors) > 1:
 		var lines []string
 		for _, e := range problem.Errors {
-			lines = append(lines, strings.TrimPrefix(e.Location+": "+e.Message, ": "))
+			where := strings.TrimPrefix(e.Location, "body.")
+			lines = append(lines, strings.TrimPrefix(where+": "+e.Message, ": "))
 		}
 		r.text = strings.Join(lines, "\n")
 	case problem.Detail != "":

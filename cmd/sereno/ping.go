@@ -50,6 +50,9 @@ all, 2 if nothing could be sent (usage, permission, a name without address).`,
 			if cmd.Flags().Changed("count") && o.count < 1 {
 				return errors.New("--count is at least 1; leave it out to go on until Ctrl-C")
 			}
+			if o.v4 && o.v6 {
+				return errors.New("-4 and -6 leave nothing; give one of them, or none for both")
+			}
 			return o.run(cmd.Context(), args, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
@@ -63,21 +66,15 @@ all, 2 if nothing could be sent (usage, permission, a name without address).`,
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print only the result")
 	f.BoolVar(&o.yes, "yes", false, "networks of more than 65,536 hosts are meant")
 	f.IntVar(&o.maxPPS, "max-pps", 0, "packets a second at most (default: no limit)")
-	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	return cmd
 }
 
-const (
-	leastPingInterval = 10 * time.Millisecond
-	mostPingTime      = 24 * time.Hour
-)
-
 func (o *pingOptions) validate() error {
 	switch interval, timeout := time.Duration(o.interval), time.Duration(o.timeout); {
-	case interval < leastPingInterval || interval > mostPingTime:
-		return fmt.Errorf("--interval is %s to %s, not %s", leastPingInterval, mostPingTime, interval)
-	case timeout < time.Millisecond || timeout > mostPingTime:
-		return fmt.Errorf("--timeout is 1ms to %s, not %s", mostPingTime, timeout)
+	case interval < sereno.MinInterval || interval > sereno.MaxInterval:
+		return fmt.Errorf("--interval is 100ms to 24h, not %s", interval)
+	case timeout < time.Millisecond || timeout > sereno.MaxInterval:
+		return fmt.Errorf("--timeout is 1ms to 24h, not %s", timeout)
 	case o.count > 1e9:
 		return errors.New("--count is at most 1,000,000,000")
 	case o.maxPPS < 0:
@@ -115,8 +112,8 @@ func (o *pingOptions) run(ctx context.Context, args []string, stdin io.Reader, s
 	if err != nil {
 		return err
 	}
-	if err := engine.Validate(settings); err != nil {
-		return fmt.Errorf("--size: %w", err)
+	if wrong, ok := errors.AsType[*sereno.Error](engine.Validate(settings)); ok {
+		return fmt.Errorf("--size: %s", wrong.Text)
 	}
 	if err := engine.Permitted(); err != nil {
 		return err

@@ -63,6 +63,7 @@ func serve(cmd *cobra.Command) error {
 		return err
 	}
 	log := slog.New(logHandler(cmd))
+	slog.SetDefault(log) // what parts of other origin say goes there as well
 	reload := make(chan struct{}, 1)
 	again := func() {
 		select {

@@ -70,8 +70,19 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 	slices.SortStableFunc(p.Items, func(a, b api.Device) int {
 		return cmp.Or(trouble(b)-trouble(a), cmp.Compare(weight(b.Importance), weight(a.Importance)), cmp.Compare(a.Name, b.Name))
 	})
-	p.Verdict = p.verdict()
+	p.Verdict = p.verdict() + p.unwritten()
 	return p, nil
+}
+
+// unwritten is a second sentence for when storage fails: what is shown is seen,
+// but not written down.
+func (p *picture) unwritten() string {
+	const usual = 15 * time.Second
+	late := p.Statistics.Now.Sub(p.Statistics.Settled)
+	if p.Statistics.Unwritten == 0 || p.Statistics.Settled.IsZero() || late < usual {
+		return ""
+	}
+	return fmt.Sprintf(" Nothing has been written down for %s: the log of sereno serve says why.", sereno.FormatLength(late))
 }
 
 // trouble ranks devices for a list: down, degraded, unknown, up, paused.

@@ -27,6 +27,8 @@ const (
 	resolvers = 64
 	// resolving is how long one name may take.
 	resolving = 10 * time.Second
+	// byteOrderMark begins the text files of some editors.
+	byteOrderMark = "\ufeff"
 )
 
 // A family limits addresses to IPv4 or IPv6.
@@ -86,24 +88,31 @@ func (l *targetList) collect(args []string) error {
 
 func (l *targetList) file(path string) error {
 	from := l.stdin
-	if path != "-" {
+	switch path {
+	case "":
+		return errors.New("say which file after the @, or @- for standard input")
+	case "-":
+		path = "stdin"
+	default:
 		f, err := os.Open(path)
 		if err != nil {
 			return fmt.Errorf("read the targets: %w", err)
 		}
 		defer f.Close()
 		from = f
-	} else {
-		path = "stdin"
 	}
 	lines := bufio.NewScanner(from)
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
+	n := 1
+	for ; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(strings.TrimPrefix(lines.Text(), byteOrderMark), "#")
 		for target := range strings.FieldsSeq(text) {
 			if err := l.one(target); err != nil {
 				return fmt.Errorf("%s:%d: %w", path, n, err)
 			}
 		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("%s:%d: the line is longer than 64 KB; it does not look like a list of targets", path, n)
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read the targets from %s: %w", path, err)
