@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,6 +59,13 @@ func serve(cmd *cobra.Command) error {
 		path = os.Getenv("SERENO_CONFIG")
 	}
 	load := func() (*config.Config, error) { return wanted(path, os.Environ(), cmd.Flags()) }
+	// A start makes much that stays and little that goes: collecting garbage
+	// meanwhile costs more time than it gives room.
+	percent := debug.SetGCPercent(400)
+	started := func(string) {
+		debug.SetGCPercent(percent)
+		debug.FreeOSMemory()
+	}
 	c, err := load()
 	if err != nil {
 		return err
@@ -84,7 +92,7 @@ func serve(cmd *cobra.Command) error {
 		})
 	}
 	return app.Run(ctx, app.Options{
-		Config: c, Reload: reload, Load: load, Command: typed,
+		Config: c, Reload: reload, Load: load, Ready: started, Command: typed,
 		Version: versionText(), Log: log, Stdout: cmd.OutOrStdout(),
 	})
 }
