@@ -233,7 +233,11 @@ func TestAnAbsenceWhileTheClockIsPendingIsBooked(t *testing.T) {
 // written, with other witnesses.
 func (w *world) restarted(devices []sereno.Device, witnesses ...string) {
 	w.events = nil
-	past := Past{LastID: w.l.lastID, Settled: w.now, Open: func(yield func(sereno.Span) bool) {
+	settled := w.now
+	if len(w.found) > 0 {
+		settled = w.found[0].Begin
+	}
+	past := Past{LastID: w.l.lastID, Settled: settled, Open: func(yield func(sereno.Span) bool) {
 		for _, s := range w.open {
 			if !yield(s) {
 				return
@@ -251,8 +255,11 @@ func (w *world) restarted(devices []sereno.Device, witnesses ...string) {
 		places = append(places, Place{d, true})
 	}
 	w.l.Load(places, past)
-	w.l.beat()
-	w.l.disown() // as Run does
+	w.l.beat() // and on as Run does
+	for _, c := range w.l.checks {
+		w.l.pause(c)
+	}
+	w.l.disown()
 	var sites []WitnessSite
 	for i, name := range witnesses {
 		sites = append(sites, WitnessSite{Check: sereno.CheckID(-1 - i), Name: name})

@@ -290,8 +290,8 @@ func (l *Ledger) fold(r *sereno.Result) {
 		l.heard(r)
 		return
 	}
-	if r.At <= w.state.Evidence || w.dev.paused {
-		return // told twice, or after a later one; or under way when the pause began
+	if r.At <= w.state.Evidence || w.dev.paused || r.At < w.state.Since {
+		return // told twice, or after a later one; or under way when a pause began
 	}
 	if r.At < l.away.End && (r.At > l.away.Begin || w.state.Status == sereno.Unknown) {
 		return // due when nobody watched, or told after what it saw was given up: it can prove nothing any more
