@@ -198,6 +198,13 @@ type mute struct{}
 
 func (mute) Commit(context.Context, *Entry) error { return nil }
 
+type taker struct{ entries []*Entry }
+
+func (t *taker) Commit(_ context.Context, e *Entry) error {
+	t.entries = append(t.entries, e)
+	return nil
+}
+
 func TestAnAbsenceWhileTheClockIsPendingIsBooked(t *testing.T) {
 	w := newWorld(t, []sereno.Device{{Name: "a"}})
 	beat := Beat{Pending: true}
@@ -329,5 +336,39 @@ func TestNobodyIsBehindAParentThatIsPaused(t *testing.T) {
 	w.pass(sec(40))
 	if in := w.l.checks[300].trouble.Incident; in.Reason != "unreachable behind s2" || in.Under == 0 || in.Under != w.l.checks[200].trouble.Incident.ID {
 		t.Errorf("%+v", in)
+	}
+}
+
+func TestWhoStopsWatchingWhileAProofWaitsDecidesNothing(t *testing.T) {
+	p := sereno.Policy{Interval: time.Second, Timeout: 100 * time.Millisecond, Fall: 1, Rise: 2}
+	for _, how := range []string{"stop", "suspend"} {
+		devices := []sereno.Device{{Name: "a", Checks: []sereno.Check{{Policy: p}}}}
+		w := newWorld(t, devices, "gw")
+		w.silent(20, 22, "*") // the network goes down first, as it does
+		for at := 20.0; w.l.held == nil; at += 0.01 {
+			w.pass(sec(at))
+		}
+		if how == "stop" {
+			taken := &taker{}
+			w.l.journal.o.Journal = taken
+			done := make(chan struct{})
+			go func() { w.l.journal.run(t.Context()); close(done) }()
+			if err := w.l.finish(func() {}); err != nil {
+				t.Fatal(err)
+			}
+			close(w.l.journal.entries)
+			<-done
+			w.l.journal.waiting = taken.entries
+			if settled := w.l.Settled(); settled >= w.now {
+				t.Error("what waits is called settled")
+			}
+		} else {
+			w.absent(sec(30), sereno.Suspended)
+			w.pass(sec(40))
+		}
+		w.commit()
+		if in := w.all(sereno.TroubleDown); len(in) != 0 || w.ever(100) != map[string]string{"stop": "unknown up", "suspend": "unknown up unknown up"}[how] {
+			t.Errorf("%s: %+v, %s", how, in, w.tell(100))
+		}
 	}
 }

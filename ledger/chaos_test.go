@@ -55,9 +55,7 @@ func TestWhateverHappensTheBooksAgree(t *testing.T) {
 				w.absent(sec(at+length), sereno.Suspended)
 				w.looks = map[sereno.CheckID][]sereno.Result{}
 			case "restart":
-				for _, c := range w.l.held {
-					w.l.decide(c, true)
-				}
+				w.l.review(true)
 				w.commit()
 				w.now = w.now.Add(2 * time.Second)
 				w.restarted(devices, "gw")

@@ -190,17 +190,15 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// finish folds what was delivered, decides what is held and commits all,
-// within a bounded time.
+// finish folds what was delivered and commits all, within a bounded time. A
+// proof that still waits is left to the next start: a machine that goes down
+// loses its network first.
 func (l *Ledger) finish(giveUp func()) error {
 	l.beat()
 	for len(l.queue) > 0 {
 		l.foldAll(<-l.queue)
 	}
-	for _, w := range l.held {
-		l.decide(w, true)
-	}
-	l.held = nil
+	l.review(true)
 	deadline := time.After(10 * time.Second)
 	for {
 		l.journal.flush()
@@ -430,7 +428,7 @@ func (l *Ledger) decide(w *watch, late bool) bool {
 		if !l.isolated {
 			l.isolate()
 		}
-		l.withdraw(w)
+		l.withdraw(w, sereno.CauseIsolated, cutOff)
 	case sereno.Behind:
 		ch := *w.proof
 		over := w.dev.behind()
@@ -446,17 +444,17 @@ func (l *Ledger) decide(w *watch, late bool) bool {
 }
 
 // withdraw turns a proof of Down into Unknown: we could not see.
-func (l *Ledger) withdraw(w *watch) {
+func (l *Ledger) withdraw(w *watch, cause sereno.Cause, reason string) {
 	if w.proof == nil {
 		return
 	}
 	ch := *w.proof
 	w.proof = nil
-	w.state, _ = w.state.Lose(ch.Begin, sereno.CauseIsolated, "")
+	w.state, _ = w.state.Lose(ch.Begin, cause, "")
 	w.state.Since, w.state.Cause = w.open.Begin, w.open.Cause
 	if w.open.Status != sereno.Unknown {
-		w.state.Since, w.state.Cause = ch.Begin, sereno.CauseIsolated
-		ch.From, ch.To, ch.Cause, ch.Proof, ch.Reason = w.open.Status, sereno.Unknown, sereno.CauseIsolated, ch.Begin, cutOff
+		w.state.Since, w.state.Cause = ch.Begin, cause
+		ch.From, ch.To, ch.Cause, ch.Proof, ch.Reason = w.open.Status, sereno.Unknown, cause, ch.Begin, reason
 		l.record(w, ch, nil)
 	}
 	l.recount(w)
@@ -467,7 +465,7 @@ const cutOff = "this vantage point was cut off"
 // lose makes a check Unknown because this vantage point cannot see it.
 func (l *Ledger) lose(w *watch, from sereno.Instant) {
 	if w.proof != nil {
-		l.withdraw(w)
+		l.withdraw(w, sereno.CauseIsolated, cutOff)
 		return
 	}
 	state, ch := w.state.Lose(from, sereno.CauseIsolated, cutOff)
@@ -506,7 +504,9 @@ func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
 func (l *Ledger) absent(a sereno.Absence) {
 	l.o.Log.Warn("I was not watching", "from", a.Begin, "to", a.End, "for", sereno.FormatLength(a.End.Sub(a.Begin)), "cause", a.Cause)
 	for _, w := range l.held {
-		l.decide(w, true)
+		if !l.decide(w, false) {
+			l.withdraw(w, sereno.CauseAbsence, "Sereno was not watching: "+a.Cause.Sentence())
+		}
 	}
 	l.held = nil
 	for _, w := range l.checks {
