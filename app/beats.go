@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +26,15 @@ func (b *beats) Run(ctx context.Context) error {
 	return b.clock.Run(ctx, func(news sereno.Beat) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		for i := range b.found.Absences { // what was found while pending and not taken yet
+			a := &b.found.Absences[i]
+			a.Begin, a.End = a.Begin.Add(news.Shift), a.End.Add(news.Shift)
+		}
+		for i := range b.found.Steps {
+			b.found.Steps[i].At = b.found.Steps[i].At.Add(news.Shift)
+		}
 		b.found.Absences = append(b.found.Absences, news.Absences...)
+		slices.SortStableFunc(b.found.Absences, func(a, c sereno.Absence) int { return cmp.Compare(a.Begin, c.Begin) })
 		b.found.Steps = append(b.found.Steps, news.Steps...)
 		b.found.Shift += news.Shift
 		b.found.Settled = b.found.Settled || news.Settled
