@@ -40,6 +40,9 @@ type Options struct {
 // anything was changed.
 func Run(ctx context.Context, o Options) error {
 	cfg, log := o.Config, o.Log
+	if o.Command == nil {
+		o.Command = func(string) string { return "sereno" }
+	}
 	ln, err := api.Listen(ctx, cfg.Listen, cfg.InsecureListen)
 	if err != nil {
 		return err
@@ -153,9 +156,6 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 
 	url := "http://" + ln.Addr().String()
-	if o.Command == nil {
-		o.Command = func(string) string { return "sereno" }
-	}
 	var proposals []string
 	if !plan.looksOutside() {
 		proposals = scene.proposals()
