@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	var plan *plan
 	resolver := resolve.New(resolve.Options{Changed: func(name string, addr netip.Addr, err error) {
 		if err != nil {
-			log.Warn("a name does not resolve; its devices are looked at where they last were", "name", name, "err", err)
+			log.Warn("a name does not resolve; its devices are looked at where they last were, if anywhere", "name", name, "err", err)
 		}
 		plan.Resolved(name, addr)
 	}})
@@ -116,7 +116,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	applied, err := facts.ApplyFile(ctx, cfg.Devices, clk.Now())
 	if err != nil {
-		return err
+		return inFile(err)
 	}
 	devices := applied.Living
 	if count == 0 && len(cfg.Devices) == 0 {

@@ -124,6 +124,24 @@ func TestAStopIsCleanAndARestartGoesOn(t *testing.T) {
 	stop()
 }
 
+func TestAFileDoesNotTakeOverWhatWasAddedByCommand(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	_, stop := serve(t, cfg, Options{}) // adds this machine
+	stop()
+	again := *cfg
+	again.Devices = []sereno.Device{{
+		Name: "this-machine", Address: "127.0.0.1", FromFile: true,
+		Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}},
+	}}
+	err := Run(t.Context(), Options{Config: &again, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Stdout: io.Discard})
+	want := `the configuration file: there is a device "this-machine" already: choose another name, ` +
+		`or first remove the other, which was added by command (sereno devices remove)`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestALostSignOfLifeDoesNotTakeBackWhatWasSeen(t *testing.T) {
 	cfg := config.Default()
 	cfg.Data = t.TempDir()

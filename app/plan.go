@@ -127,13 +127,22 @@ func (p *plan) Apply(ctx context.Context, devices []sereno.Device) (store.Applie
 	}
 	done, err := p.store.ApplyFile(ctx, devices, p.now())
 	if err != nil {
-		return done, err
+		return done, inFile(err)
 	}
 	before, after := done.Removed, done.Added
 	for _, c := range done.Changed {
 		before, after = append(before, c.Old), append(after, c.New)
 	}
 	return done, p.enact(ctx, before, after)
+}
+
+// inFile says of a name of the file that is taken by whom it is: that of
+// another device of the file was found before.
+func inFile(err error) error {
+	if e, ok := errors.AsType[*sereno.Error](err); ok && e.Kind == sereno.Conflict {
+		return sereno.Errorf(sereno.Conflict, "the configuration file: %s, or first remove the other, which was added by command (sereno devices remove)", e.Text)
+	}
+	return err
 }
 
 // ours refuses to change what the configuration file manages.

@@ -45,7 +45,7 @@ func newIncidents() *cobra.Command {
 				return printJSON(w, api.Page[api.Incident]{Items: incidents})
 			}
 			if len(incidents) == 0 {
-				_, err := fmt.Fprintln(w, "no incidents: all was calm")
+				_, err := fmt.Fprintln(w, "no incidents were written down")
 				return err
 			}
 			t := &table{columns: []column{{"id", true}, {"opened", false}, {"closed", false}, {"length", true}, {"trouble", false}, {"device", false}, {"under", true}, {"reason", false}}}

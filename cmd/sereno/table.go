@@ -87,11 +87,23 @@ func (t *table) lines(width int) []string {
 	return lines
 }
 
-// all yields the lines of the table, headings first.
+// all yields the lines of the table, headings first. Columns at the end in which
+// no row says anything are left out.
 func (t *table) all() iter.Seq[string] {
+	said := 0
+	for _, row := range t.rows {
+		for i, c := range row {
+			if c.text != "" {
+				said = max(said, i+1)
+			}
+		}
+	}
 	wide := make([]int, len(t.columns))
 	head := make([]cell, len(t.columns))
 	for i, c := range t.columns {
+		if i >= said && len(t.rows) > 0 {
+			break
+		}
 		head[i] = cell{c.head, faint}
 		wide[i] = breadth(c.head)
 	}

@@ -60,6 +60,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestTableLeavesOutWhatNoRowSays(t *testing.T) {
+	table := &table{columns: []column{{"device", false}, {"tags", false}, {"ms", true}, {"reason", false}}}
+	table.add(cell{"a", plain}, cell{"", plain}, cell{"1.5", plain}, cell{"", faint})
+	var b strings.Builder
+	if err := table.print(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "device  tags   ms\na             1.5\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0.000", 43 * time.Microsecond: "0.043", 1234 * time.Microsecond: "1.23", 12340 * time.Microsecond: "12.3",
