@@ -74,7 +74,9 @@ type Ledger struct {
 	reviewed  sereno.Instant
 	swept     sereno.Instant
 
+	sees      bool // something beyond this machine has answered since Run began
 	isolated  bool
+	reunited  sereno.Instant  // when the latest isolation ended: silence from before proves nothing
 	isolation sereno.Incident // ID 0: none open
 	silenced  []string        // the witnesses that it names, if it is from before the start
 	ups       int             // checks beyond this machine that are Up …
@@ -296,6 +298,10 @@ func (l *Ledger) fold(r *sereno.Result) {
 	}
 	w.count(r)
 	status := w.judge(r)
+	if !l.sees && w.dev.beyond && status.Answered() {
+		l.sees = true
+		l.testify()
+	}
 	if l.isolated && w.dev.beyond && status.Answered() && !l.trusting() {
 		l.reunite(r.At)
 	}
@@ -308,7 +314,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 	} else {
 		w.state = state
 	}
-	if l.isolated && w.dev.beyond && !r.Status.Answered() {
+	if w.dev.beyond && !r.Status.Answered() && (l.isolated || r.At < l.reunited) {
 		l.lose(w, r.At)
 		return
 	}

@@ -343,3 +343,37 @@ func TestReplayGivesWhatWasRecorded(t *testing.T) {
 		}
 	})
 }
+
+func TestUpBeforeTheRouter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, drawPolling(t, []sereno.Device{{Name: "lo"}, {Name: "a"}, {Name: "b"}}), "gw")
+		w.l.witnesses[-1].Trusted = false // found by itself, and this process has never heard it
+		w.l.testify()
+		w.silent(0, 40, "gw", "a", "b")
+		w.silent(40, 50, "b")
+		w.pass(sec(70))
+		if in := w.all(sereno.TroubleIsolated); len(in) != 1 || in[0].Closed == 0 {
+			t.Fatalf("isolated: %+v", in)
+		}
+		for _, in := range w.all(sereno.TroubleDown) {
+			if w.l.devices[in.Device].name != "b" || in.Opened.Sub(w.begin) < sec(40) {
+				t.Fatalf("%s was declared down while nothing could be seen: %+v", w.l.devices[in.Device].name, in)
+			}
+		}
+	})
+}
+
+func TestAMuteGatewayHidesNothingForLong(t *testing.T) {
+	w := newWorld(t, []sereno.Device{{Name: "a"}, {Name: "b"}}, "gw")
+	w.l.witnesses[-1].Trusted = false
+	w.l.testify()
+	w.silent(0, 1000, "gw", "b")
+	w.silent(0, 20, "a")
+	w.pass(sec(60))
+	if in := w.all(sereno.TroubleDown); len(in) != 1 || w.l.devices[in[0].Device].name != "b" {
+		t.Errorf("%+v", w.incidents)
+	}
+	if in := w.all(sereno.TroubleIsolated); len(in) != 1 || in[0].Closed == 0 {
+		t.Errorf("%+v", in)
+	}
+}

@@ -197,6 +197,7 @@ func (l *Ledger) heard(r *sereno.Result) {
 		return // a check that was removed while the look was under way
 	}
 	wit.Witness = wit.Next(*r)
+	l.sees = l.sees || r.Status.Answered()
 	l.testify()
 	doubted := 0.0
 	if l.ups > 0 {
@@ -226,10 +227,18 @@ func (l *Ledger) trusting() bool {
 
 func (l *Ledger) testify() {
 	l.testimony = l.testimony[:0]
-	for _, w := range l.witnesses {
-		l.testimony = append(l.testimony, w.Witness)
+	for _, wit := range l.witnesses {
+		said := wit.Witness
+		said.Trusted = l.trusts(wit)
+		l.testimony = append(l.testimony, said)
 	}
 }
+
+// trusts reports whether the silence of a witness means anything. That of a
+// gateway which has never answered does only until something else has: when
+// the power comes back, Sereno may be up before its router, and a gateway that
+// is mute by its owner's will is told from it by the first target that answers.
+func (l *Ledger) trusts(wit *witness) bool { return wit.Trusted || !l.sees }
 
 // isolate makes everything that cannot be seen any more Unknown, and opens the
 // one incident that says so.
@@ -238,7 +247,7 @@ func (l *Ledger) isolate() {
 	since := l.now
 	var names []string
 	for _, wit := range l.witnesses {
-		if wit.Trusted {
+		if l.trusts(wit) {
 			names = append(names, wit.name)
 			if at := wit.State.Failing(); at != 0 {
 				since = min(since, at)
@@ -269,6 +278,7 @@ func (l *Ledger) isolate() {
 func (l *Ledger) reunite(at sereno.Instant) {
 	l.isolated = false
 	l.isolation.Closed = max(at, l.isolation.Opened)
+	l.reunited = l.isolation.Closed
 	l.write(l.isolation)
 	l.o.Log.Info("this vantage point sees again", "blind_for", sereno.FormatLength(l.isolation.Closed.Sub(l.isolation.Opened)))
 	l.isolation, l.silenced = sereno.Incident{}, nil
