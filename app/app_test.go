@@ -215,3 +215,17 @@ func TestReloadTakesOverTheFileWithoutTouchingTheRest(t *testing.T) {
 		t.Errorf("a device that did not change: %+v became %+v", before.Items[0], after.Items[0])
 	}
 }
+
+func TestACheckThatCannotBeLookedAtSaysWhy(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	cfg.Devices = []sereno.Device{{Name: "a", Address: "no-such-name.invalid", FromFile: true, Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}}}}
+	url, _ := serve(t, cfg, Options{})
+	type device struct {
+		Status sereno.Status
+		Reason string
+	}
+	get(t, url+"/api/devices", func(l list[device]) bool {
+		return len(l.Items) == 1 && l.Items[0].Status == sereno.Unknown && strings.Contains(l.Items[0].Reason, "name")
+	})
+}

@@ -43,6 +43,7 @@ type watch struct {
 
 	last        sereno.Instant
 	rtt         time.Duration
+	fault       string // why the latest look could not be taken
 	looks, lost uint64
 	recent      uint64
 	seen        uint8
@@ -52,6 +53,7 @@ type watch struct {
 func (w *watch) count(r *sereno.Result) {
 	w.last = r.At
 	if r.Status == sereno.Unknown {
+		w.fault = r.Reason
 		w.kind.Faults++
 		return
 	}
@@ -91,6 +93,9 @@ func (w *watch) live() Live {
 	l := Live{
 		Check: w.id, Status: w.open.Status, Cause: w.open.Cause, Since: w.open.Begin, Reason: w.open.Reason,
 		Doubt: w.open.Status, Last: w.last, RTT: w.rtt, Looks: w.looks, Lost: w.lost, Recent: w.recent, Seen: int(w.seen),
+	}
+	if l.Status == sereno.Unknown && l.Reason == "" {
+		l.Reason = w.fault
 	}
 	if w.proof != nil || w.state.InDoubt() {
 		l.Doubt = w.state.Tail.Status
