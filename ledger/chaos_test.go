@@ -18,8 +18,12 @@ import (
 func TestWhateverHappensTheBooksAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		devices := []sereno.Device{
-			{Name: "s1"}, {Name: "s2"}, {Name: "c1", Parents: []string{"s1"}}, {Name: "c2", Parents: []string{"s1", "s2"}},
-			{Name: "g1", Parents: []string{"c1"}}, {Name: "steady"},
+			{Name: "s1"},
+			{Name: "s2"},
+			{Name: "c1", Parents: []string{"s1"}},
+			{Name: "c2", Parents: []string{"s1", "s2"}},
+			{Name: "g1", Parents: []string{"c1"}},
+			{Name: "steady"},
 		}
 		for i := range devices {
 			p := sereno.DefaultPolicy
