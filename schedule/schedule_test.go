@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ func (t target) Check() sereno.CheckID { return sereno.CheckID(t) }
 
 // A book is a sweeper that writes down what it was handed.
 type book struct {
+	mu    sync.Mutex
 	looks []probe.Look
 	block chan struct{}
 }
@@ -33,14 +35,28 @@ func (*book) Target(c sereno.CheckID, _ netip.Addr, _ time.Duration, _ json.RawM
 }
 
 func (b *book) Sweep(ctx context.Context, looks []probe.Look) error {
-	if b.block != nil {
-		<-b.block
+	b.mu.Lock()
+	block := b.block
+	b.mu.Unlock()
+	if block != nil {
+		<-block
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.looks = append(b.looks, looks...)
 	return nil
 }
 
+// forget tears the page out.
+func (b *book) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.looks = nil
+}
+
 func (b *book) of(check sereno.CheckID) (due []sereno.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, l := range b.looks {
 		if l.Target.Check() == check {
 			due = append(due, l.Due)
@@ -131,7 +147,7 @@ func TestHurryLooksEverySecondOnTheSameGrid(t *testing.T) {
 		if n := len(b.of(7)); n == 0 {
 			t.Fatal("a new check with a long interval was not looked at soon")
 		}
-		b.looks = nil
+		b.forget()
 		s.Hurry(7, true)
 		time.Sleep(2 * time.Minute)
 		s.Hurry(7, false)
@@ -145,7 +161,7 @@ func TestHurryLooksEverySecondOnTheSameGrid(t *testing.T) {
 				t.Fatalf("a look twice or missing: %v", due[i].Sub(due[i-1]))
 			}
 		}
-		b.looks = nil
+		b.forget()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		if n := len(b.of(7)); n != 5 {
@@ -159,7 +175,7 @@ func TestLookIsTakenAtOnceAndOnce(t *testing.T) {
 		s.Set([]Item{{target(7), time.Hour}})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		b.looks = nil
+		b.forget()
 		asked := now()
 		s.Look(7)
 		s.Look(7)
@@ -191,7 +207,10 @@ func TestALongStallIsLeftOutNotCaughtUpWith(t *testing.T) {
 	during(t, func(s *Scheduler, b *book) {
 		s.Set([]Item{{target(1), 100 * time.Millisecond}})
 		time.Sleep(time.Second)
+		synctest.Wait()
+		b.mu.Lock()
 		b.block = make(chan struct{})
+		b.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		close(b.block)
 		time.Sleep(time.Second)

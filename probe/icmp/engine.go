@@ -21,7 +21,8 @@ import (
 	"sereno/probe"
 )
 
-// Options say how an Engine works. Only Deliver must be set.
+// Options say how an Engine works. Only Deliver must be set; it is called by
+// one goroutine at a time, the other functions may be called by several.
 type Options struct {
 	Deliver probe.Deliver
 	Clock   func() sereno.Instant // the ledger's time, which dues are in; nil: the wall clock
