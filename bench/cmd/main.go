@@ -275,7 +275,7 @@ func serve(binary string, n int, length time.Duration) (w watch, err error) {
 	w.Sent = int(after.Taken() - before.Taken())
 	w.Lost = int(after.Looks["icmp"].Lost)
 	w.Faults = int(after.Looks["icmp"].Faults)
-	w.LateShare = (late1 - late0) / (count1 - count0)
+	w.LateShare = max(0, late1-late0) / (count1 - count0) // two readings of a moving counter
 	if w.RSS, err = bench.RSS(s.PID()); err != nil {
 		return w, err
 	}

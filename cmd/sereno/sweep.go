@@ -40,9 +40,9 @@ type event struct {
 
 const (
 	// lead is how long before they are due looks are handed to the engine,
-	// and pulse how often.
-	lead  = 10 * time.Millisecond
-	pulse = 5 * time.Millisecond
+	// and pulse how often: each time costs a wake-up.
+	lead  = 25 * time.Millisecond
+	pulse = 20 * time.Millisecond
 	// farewell is how much longer than its timeout the last look may take.
 	farewell = 2 * time.Second
 )
