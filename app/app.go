@@ -15,7 +15,7 @@ import (
 	"sereno/clock"
 	"sereno/config"
 	"sereno/ledger"
-	"sereno/probe"
+	"sereno/probe/all"
 	"sereno/probe/icmp"
 	"sereno/resolve"
 	"sereno/schedule"
@@ -85,14 +85,15 @@ func Run(ctx context.Context, o Options) error {
 		Committed: func(took time.Duration, e *ledger.Entry) { metrics.Committed(took, e) },
 		Log:       log,
 	})
-	echo, err := icmp.New(icmp.Options{Deliver: books.Deliver, Clock: clk.Now, MaxPPS: cfg.MaxPPS, Log: log})
+	looks, err := all.New(icmp.Options{Deliver: books.Deliver, Clock: clk.Now, MaxPPS: cfg.MaxPPS, Log: log})
 	if err != nil {
 		return err
 	}
+	echo := looks.ICMP
 	if err := echo.Permitted(); err != nil {
 		log.Error("no looks can be taken: every check stays unknown until this is mended", "err", err)
 	}
-	kinds := []probe.Kind{echo}
+	kinds := looks.List()
 	scheduler = schedule.New(echo, clk.Now, log)
 	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Version: o.Version})
 	witnesses := newWatchpost(books, scheduler, echo, log)

@@ -14,9 +14,5 @@ func kinds() []probe.Kind {
 	if err != nil {
 		panic(err) // only without a Deliver
 	}
-	var kinds []probe.Kind
-	for _, k := range list.Sweepers() {
-		kinds = append(kinds, k)
-	}
-	return kinds
+	return list.List()
 }

@@ -20,5 +20,8 @@ func New(o icmp.Options) (Kinds, error) {
 	return Kinds{ICMP: echo}, nil
 }
 
+// List returns all of them.
+func (k Kinds) List() []probe.Kind { return []probe.Kind{k.ICMP} }
+
 // Sweepers returns those that look at many targets at once, each to be run.
 func (k Kinds) Sweepers() []probe.Sweeper { return []probe.Sweeper{k.ICMP} }
