@@ -16,9 +16,10 @@ const layers = `
 	probe/*
 	probe/all
 	schedule ledger
-	store
+	store samples
 	store/migration
 	store/storetest
+	prometheus export report backup doctor
 	config
 	api
 	app

@@ -62,7 +62,7 @@ func (p *Policy) Judge(r *Result, loss *Loss) Status {
 	if r.Status != Up {
 		return r.Status
 	}
-	if p.RTTAbove > 0 && r.RTT > p.RTTAbove {
+	if p.slow(r.RTT) {
 		return Degraded
 	}
 	if loss != nil {
@@ -75,7 +75,7 @@ func (p *Policy) Judge(r *Result, loss *Loss) Status {
 
 // Explain says for a person why Judge called an answer Degraded.
 func (p *Policy) Explain(r *Result, loss *Loss) string {
-	if p.RTTAbove > 0 && r.RTT > p.RTTAbove {
+	if p.slow(r.RTT) {
 		return "answered in " + r.RTT.Round(10*time.Microsecond).String() + ", above " + p.RTTAbove.String()
 	}
 	if loss != nil {

@@ -123,6 +123,8 @@ func (p Policy) Validate() []*Error {
 	intervalFits := p.Interval >= MinInterval && p.Interval <= MaxInterval
 	if !intervalFits {
 		wrong("interval", "an interval is 100ms to 24h, not %s", p.Interval)
+	} else if p.Interval%GridUnit != 0 {
+		wrong("interval", "an interval is a whole number of milliseconds, not %s", p.Interval)
 	}
 	if p.Timeout < time.Millisecond {
 		wrong("timeout", "a timeout is at least 1ms, not %s", p.Timeout)

@@ -1,6 +1,9 @@
 package sereno
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A Result is what one look saw. A target that is down is a Result, never an
 // error; a look that failed by our own fault is a Result with Status Unknown
@@ -32,3 +35,26 @@ const (
 var faultNames = [...]string{"", "no_route", "no_socket", "refused", "overflow", "stalled", "skipped", "unresolved"}
 
 func (f Fault) String() string { return faultNames[f] }
+
+// rttUnits is how many units of a stored round-trip time make a second: 2²⁰.
+// A unit (0.95 µs) is about what whole microseconds would be, and numbers of so
+// few significant bits take 2 bytes as a sample where others take 5.
+const rttUnits = 1 << 20
+
+// StoredRTT returns a round-trip time in seconds as samples keep it: rounded to
+// 2⁻²⁰ s, and never 0.
+func StoredRTT(rtt time.Duration) float64 {
+	return max(1, math.Round(float64(rtt)*rttUnits/float64(time.Second))) / rttUnits
+}
+
+// RTTOf returns the round-trip time that StoredRTT made seconds of, to the
+// nanosecond.
+func RTTOf(seconds float64) time.Duration {
+	return time.Duration(math.Round(seconds * float64(time.Second)))
+}
+
+// slow reports whether an answer took longer than the policy allows. It judges
+// what samples will tell, so that a replay of them says the same.
+func (p *Policy) slow(rtt time.Duration) bool {
+	return p.RTTAbove > 0 && RTTOf(StoredRTT(rtt)) > p.RTTAbove
+}

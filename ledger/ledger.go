@@ -28,7 +28,7 @@ type Beat struct {
 	Pending     bool           // Now is provisional: the clock is not to be trusted yet
 }
 
-// Options are what a Ledger needs. Look, Hurry and Committed may be nil.
+// Options are what a Ledger needs. Look, Hurry, Keep and Committed may be nil.
 type Options struct {
 	Journal Journal
 	Beat    func() Beat // called by the ledger's goroutine, at least four times a second
@@ -38,6 +38,10 @@ type Options struct {
 	Hurry func(check sereno.CheckID, on bool)
 	// Hold is how long a proof of Down may wait for witnesses and parents.
 	Hold time.Duration // 0: 2 s
+	// Keep is given, by the ledger's goroutine, the looks that were folded: per
+	// check in ascending order of time, each once. Those that came too late to
+	// count are not among them. It may not block, and not keep the slice.
+	Keep func([]sereno.Result)
 	// Committed is told of every transaction, from the committing goroutine.
 	Committed func(took time.Duration, e *Entry)
 	Log       *slog.Logger
@@ -103,6 +107,9 @@ func New(o Options) *Ledger {
 	}
 	if o.Hurry == nil {
 		o.Hurry = func(sereno.CheckID, bool) {}
+	}
+	if o.Keep == nil {
+		o.Keep = func([]sereno.Result) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -247,6 +254,7 @@ func (l *Ledger) beat() {
 // than all looks.
 func (l *Ledger) foldEarly(away []sereno.Absence, shift time.Duration) []sereno.Absence {
 	early, earlyAway := l.early, l.earlyAway
+	kept := early[:0]
 	l.early, l.earlyAway = nil, nil
 	for _, a := range earlyAway {
 		a.Begin, a.End = a.Begin.Add(shift), a.End.Add(shift)
@@ -255,13 +263,16 @@ func (l *Ledger) foldEarly(away []sereno.Absence, shift time.Duration) []sereno.
 	slices.SortStableFunc(away, func(a, b sereno.Absence) int { return cmp.Compare(a.Begin, b.Begin) })
 	for i := range early {
 		r := &early[i]
-		r.At = r.At.Add(shift)
+		r.At = r.At.Add(shift).Grid()
 		for len(away) > 0 && away[0].Begin < r.At {
 			l.absent(away[0])
 			away = away[1:]
 		}
-		l.fold(r)
+		if l.fold(r) {
+			kept = append(kept, *r)
+		}
 	}
+	l.o.Keep(kept)
 	return away
 }
 
@@ -273,8 +284,14 @@ func (l *Ledger) foldAll(batch []sereno.Result) {
 		room := maxEarly - len(l.early)
 		l.early = append(l.early, batch[:min(room, len(batch))]...)
 	} else {
+		kept := batch[:0]
 		for i := range batch {
-			l.fold(&batch[i])
+			if l.fold(&batch[i]) {
+				kept = append(kept, batch[i])
+			}
+		}
+		if len(kept) > 0 {
+			l.o.Keep(kept)
 		}
 	}
 	select {
@@ -283,18 +300,18 @@ func (l *Ledger) foldAll(batch []sereno.Result) {
 	}
 }
 
-// fold takes in one look.
-func (l *Ledger) fold(r *sereno.Result) {
+// fold takes in one look at a check, and reports whether it counted.
+func (l *Ledger) fold(r *sereno.Result) bool {
 	w := l.watch(r.Check)
 	if w == nil {
 		l.heard(r)
-		return
+		return false
 	}
 	if r.At <= w.state.Evidence || w.dev.paused || r.At < w.state.Since {
-		return // told twice, or after a later one; or under way when a pause began
+		return false // told twice, or after a later one; or under way when a pause began
 	}
 	if r.At < l.away.End && (r.At > l.away.Begin || w.state.Status == sereno.Unknown) {
-		return // due when nobody watched, or told after what it saw was given up: it can prove nothing any more
+		return false // due when nobody watched, or told after what it saw was given up: it can prove nothing any more
 	}
 	w.count(r)
 	status := w.judge(r)
@@ -306,7 +323,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 		l.reunite(r.At)
 	}
 	if status.Answered() && w.state.Again(&w.policy, r.At, status) {
-		return
+		return true
 	}
 	state, ch := w.state.Lapse(w.policy, r.At)
 	if !ch.IsZero() {
@@ -316,7 +333,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 	}
 	if w.dev.beyond && !r.Status.Answered() && (l.isolated || r.At < l.reunited) {
 		l.lose(w, r.At)
-		return
+		return true
 	}
 	look := *r
 	look.Status = status
@@ -330,6 +347,7 @@ func (l *Ledger) fold(r *sereno.Result) {
 		l.turn(w, state, ch)
 	}
 	l.doubt(w, r)
+	return true
 }
 
 // doubt keeps count of who is in doubt, and looks again quickly where that

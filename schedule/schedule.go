@@ -76,7 +76,7 @@ func (s *Scheduler) Drop(checks []sereno.CheckID) { s.order(func() { s.drop(chec
 func (s *Scheduler) Look(check sereno.CheckID) {
 	s.order(func() {
 		if item, ok := s.items[check]; ok {
-			s.once(probe.Look{Target: item.Target, Due: s.now()})
+			s.once(probe.Look{Target: item.Target, Due: s.now().Grid()})
 		}
 	})
 }
