@@ -251,7 +251,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	}
 	db.Close()
 	_, err = tryOpen(path)
-	refused(t, err, sereno.Invalid, "a newer Sereno (schema 9999, this one knows 1)")
+	refused(t, err, sereno.Invalid, "a newer Sereno (schema 9999, this one knows 2)")
 }
 
 func TestADraftOfACrashIsNoObstacle(t *testing.T) {
