@@ -16,11 +16,12 @@ import (
 
 // codes is how the kinds of mistakes look in HTTP.
 var codes = map[sereno.Kind]int{
-	sereno.Internal:  http.StatusInternalServerError,
-	sereno.Invalid:   http.StatusUnprocessableEntity,
-	sereno.NotFound:  http.StatusNotFound,
-	sereno.Conflict:  http.StatusConflict,
-	sereno.Forbidden: http.StatusForbidden,
+	sereno.Internal:    http.StatusInternalServerError,
+	sereno.Invalid:     http.StatusUnprocessableEntity,
+	sereno.NotFound:    http.StatusNotFound,
+	sereno.Conflict:    http.StatusConflict,
+	sereno.Forbidden:   http.StatusForbidden,
+	sereno.Unavailable: http.StatusServiceUnavailable,
 }
 
 // ours is all that a client learns of an error of our own.
@@ -56,8 +57,15 @@ func (d *desk) problem(ctx context.Context, operation string, err error) error {
 		}
 		p.Errors = append(p.Errors, &huma.ErrorDetail{Location: location, Message: e.Text})
 	}
-	return summarise(p)
+	if summarise(p); code == http.StatusServiceUnavailable {
+		return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfter}})
+	}
+	return p
 }
+
+// retryAfter is when to ask again what cannot be answered just now, in
+// seconds.
+const retryAfter = "5"
 
 // mistakes yields the sereno.Errors in err's tree.
 func mistakes(err error) func(yield func(*sereno.Error) bool) {
