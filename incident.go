@@ -13,9 +13,10 @@ const (
 	TroubleDegraded                // a check is Degraded
 	TroubleFlapping                // a check changes too often to be believed
 	TroubleIsolated                // a vantage point is cut off
+	TroubleStorage                 // what is found out cannot be written where it belongs
 )
 
-var troubleNames = [...]string{"down", "degraded", "flapping", "isolated"}
+var troubleNames = [...]string{"down", "degraded", "flapping", "isolated", "storage"}
 
 func (t Trouble) String() string { return troubleNames[t] }
 
@@ -29,7 +30,7 @@ func (t *Trouble) UnmarshalText(text []byte) error {
 
 // An Incident is one stretch of trouble, from the change that opened it to the
 // change that closed it. There is at most one open incident per check, and at
-// most one per vantage point.
+// most one of each trouble per vantage point.
 type Incident struct {
 	ID      IncidentID
 	Device  DeviceID // 0 for a vantage point's own

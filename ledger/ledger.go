@@ -83,6 +83,9 @@ type Ledger struct {
 	reunited  sereno.Instant  // when the latest isolation ended: silence from before proves nothing
 	isolation sereno.Incident // ID 0: none open
 	silenced  []string        // the witnesses that it names, if it is from before the start
+	storage   sereno.Incident // of storage that fails; ID 0: none open
+	fault     string          // what is wrong with storage, as told; empty: nothing
+	faultAt   sereno.Instant  // since when; 0: nobody has told yet
 	ups       int             // checks beyond this machine that are Up …
 	doubted   int             // … and those of them whose latest looks failed
 
@@ -242,7 +245,11 @@ func (l *Ledger) beat() {
 	away := b.Absences
 	if l.pendingClock {
 		l.pendingClock = false
+		if l.faultAt != 0 {
+			l.faultAt = l.faultAt.Add(b.Shift)
+		}
 		away = l.foldEarly(away, b.Shift)
+		l.confess()
 	}
 	for _, a := range away {
 		l.absent(a)

@@ -55,6 +55,9 @@ type Statistics struct {
 	Queue     int    // batches of results that wait to be folded
 	Unwritten int    // rows that wait for storage
 	Refused   uint64 // results that were refused because the queue was full
+
+	Fault   string         // what is wrong with storage (see Storage); empty: nothing
+	Faulted sereno.Instant // since when; 0 when nothing is
 }
 
 // Statistics answers from the ledger's goroutine.
@@ -65,6 +68,10 @@ func (l *Ledger) Statistics(ctx context.Context) (s Statistics, err error) {
 			Devices: map[sereno.Status]int{}, Checks: map[sereno.Status]int{}, Looks: map[string]Outcomes{},
 			Incidents: l.incidents, Isolated: l.isolated, Pending: l.pendingClock,
 			Queue: len(l.queue), Unwritten: l.journal.rows(), Refused: l.dropped.Load(),
+			Fault: l.fault,
+		}
+		if l.fault != "" {
+			s.Faulted = l.faultAt
 		}
 		for _, d := range l.devices {
 			s.Devices[d.view().Status]++

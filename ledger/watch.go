@@ -179,7 +179,9 @@ func (l *Ledger) Load(places []Place, past Past) {
 	}
 	for _, in := range past.Incidents {
 		l.incidents++
-		if in.Check == 0 {
+		if in.Trouble == sereno.TroubleStorage {
+			l.storage = in
+		} else if in.Check == 0 {
 			l.isolation, l.isolated, l.silenced = in, true, silencedIn(in)
 		} else if w := l.checks[in.Check]; w != nil {
 			w.trouble = &sereno.Case{Incident: in}

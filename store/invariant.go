@@ -11,7 +11,7 @@ import (
 // CheckInvariants proves the ledger: the spans of every check tile its life,
 // from its creation, closed ones end to begin, then the open one, which it has
 // exactly as long as it lives; at most one incident is open per check and vantage
-// point; none ends before it began or hangs on one that is not there. The error
+// point, and one of each trouble of a vantage point's own; none ends before it began or hangs on one that is not there. The error
 // is of the kind Internal and names the first few offenders. It reads every
 // span.
 func (s *Store) CheckInvariants(ctx context.Context) error {
@@ -32,7 +32,7 @@ func (s *Store) CheckInvariants(ctx context.Context) error {
 			WHERE c.deleted_us = 0 AND NOT EXISTS (SELECT 1 FROM states s WHERE s.check_id = c.id)
 		UNION ALL SELECT 'ghost', c.id, c.deleted_us, 0 FROM checks c JOIN states s ON s.check_id = c.id WHERE c.deleted_us <> 0
 		UNION ALL SELECT 'twice', check_id, vantage_id, count(*) FROM incidents WHERE closed_us = 0
-			GROUP BY check_id, vantage_id HAVING count(*) > 1
+			GROUP BY check_id, vantage_id, CASE check_id WHEN 0 THEN trouble ELSE 0 END HAVING count(*) > 1
 		UNION ALL SELECT 'backwards', id, opened_us, closed_us FROM incidents WHERE closed_us <> 0 AND closed_us < opened_us
 		UNION ALL SELECT 'parentless', i.id, i.under_id, 0 FROM incidents i
 			WHERE i.under_id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents p WHERE p.id = i.under_id)
@@ -69,7 +69,7 @@ func scanOffender(row scanner) (string, error) {
 		return fmt.Sprintf("check %d ended at %s but has an open span", id, at), nil
 	case "twice":
 		if id == 0 {
-			return fmt.Sprintf("vantage point %d has %d open incidents", a, b), nil
+			return fmt.Sprintf("vantage point %d has %d open incidents of one kind", a, b), nil
 		}
 		return fmt.Sprintf("check %d has %d open incidents at vantage point %d", id, b, a), nil
 	case "backwards":

@@ -39,6 +39,11 @@ func faults(b *rig) {
 		seen = err.Error()
 	}
 
+	b.commit(ledger.Entry{Incidents: []sereno.Incident{
+		{ID: 90, Trouble: sereno.TroubleIsolated, Opened: at(1)}, {ID: 91, Trouble: sereno.TroubleStorage, Opened: at(2)},
+	}})
+	b.sound() // cut off, and a full disk
+
 	gap := b.check("gap")
 	b.commit(ledger.Entry{Closed: []sereno.Span{first(gap, 10)}, Open: []sereno.Span{open(gap, 11)}})
 	found(fmt.Sprint("check ", gap, " "), at(10).String(), at(11).String())
@@ -64,7 +69,7 @@ func faults(b *rig) {
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{
 		{ID: 5, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(1)}, {ID: 6, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(2)},
 	}})
-	found("vantage point 3 has 2 open incidents", "and more")
+	found("vantage point 3 has 2 open incidents of one kind", "and more")
 }
 
 // lives commits random histories of a few checks, some entries twice, and
