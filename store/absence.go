@@ -10,12 +10,13 @@ import (
 // selects all.
 type AbsenceQuery struct {
 	From, To sereno.Instant // those that touch [From, To); a To of 0 is no end
+	Oldest   bool           // oldest first
 	Cursor   string         // the next of the page before, "" for the first page
 	Limit    int            // 1 to 1000; 0 for 100
 }
 
-// Absences returns one page of absences, newest first, and the cursor of the
-// next, "" after the last.
+// Absences returns one page of absences, newest first unless asked otherwise,
+// and the cursor of the next, "" after the last.
 func (s *Store) Absences(ctx context.Context, q AbsenceQuery) (items []sereno.Absence, next string, err error) {
 	f, err := q.filter("begin_us", "end_us", "end_us > ?")
 	if err != nil {
@@ -23,7 +24,7 @@ func (s *Store) Absences(ctx context.Context, q AbsenceQuery) (items []sereno.Ab
 	}
 	limit := pageLimit(q.Limit)
 	text := `SELECT begin_us, end_us, uncertainty_us, cause, unsure, checks FROM absences` + f.where() +
-		" ORDER BY begin_us DESC, end_us DESC LIMIT " + f.param(int64(limit+1))
+		" ORDER BY begin_us" + order(q.Oldest) + ", end_us" + order(q.Oldest) + " LIMIT " + f.param(int64(limit+1))
 	items, err = all(rows(ctx, s, "list absences", text, f.args, scanAbsence))
 	if len(items) > limit {
 		items = items[:limit]
@@ -32,15 +33,15 @@ func (s *Store) Absences(ctx context.Context, q AbsenceQuery) (items []sereno.Ab
 	return items, next, err
 }
 
-// ClockEvents returns one page of steps of the clock, newest first, and the
-// cursor of the next, "" after the last.
+// ClockEvents returns one page of steps of the clock, newest first unless asked
+// otherwise, and the cursor of the next, "" after the last.
 func (s *Store) ClockEvents(ctx context.Context, q AbsenceQuery) (items []sereno.ClockEvent, next string, err error) {
 	f, err := q.filter("at_us", "step_us", "at_us >= ?")
 	if err != nil {
 		return nil, "", err
 	}
 	limit := pageLimit(q.Limit)
-	text := `SELECT at_us, step_us FROM clock_events` + f.where() + " ORDER BY at_us DESC, step_us DESC LIMIT " + f.param(int64(limit+1))
+	text := `SELECT at_us, step_us FROM clock_events` + f.where() + " ORDER BY at_us" + order(q.Oldest) + ", step_us" + order(q.Oldest) + " LIMIT " + f.param(int64(limit+1))
 	items, err = all(rows(ctx, s, "list clock events", text, f.args, scanClockEvent))
 	if len(items) > limit {
 		items = items[:limit]
@@ -58,7 +59,7 @@ func (q AbsenceQuery) filter(first, second, since string) (*filter, error) {
 		if err := parseCursor(q.Cursor, &a, &b); err != nil {
 			return nil, err
 		}
-		f.and("("+first+", "+second+") < (?, ?)", a, b)
+		f.and("("+first+", "+second+") "+beyond(q.Oldest)+" (?, ?)", a, b)
 	}
 	if q.From != 0 {
 		f.and(since, int64(q.From))

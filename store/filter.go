@@ -56,6 +56,23 @@ func (f *filter) where() string {
 	return " WHERE " + f.text.String()
 }
 
+// order is the direction of a list, and beyond says what comes after a cursor
+// in it.
+
+func order(oldest bool) string {
+	if oldest {
+		return ""
+	}
+	return " DESC"
+}
+
+func beyond(oldest bool) string {
+	if oldest {
+		return ">"
+	}
+	return "<"
+}
+
 // contains is the LIKE pattern of every text that has part in it.
 func contains(part string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part) + "%"

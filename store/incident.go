@@ -12,14 +12,15 @@ type IncidentQuery struct {
 	OpenOnly bool               // still open
 	Under    *sereno.IncidentID // under this one; pointing to 0: under none
 	From, To sereno.Instant     // those that touch [From, To); a To of 0 is no end
+	Oldest   bool               // oldest first
 	Cursor   string             // the next of the page before, "" for the first page
 	Limit    int                // 1 to 1000; 0 for 100
 }
 
 const selectIncidents = `SELECT id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason FROM incidents`
 
-// Incidents returns one page of incidents, newest first, and the cursor of the
-// next, "" after the last.
+// Incidents returns one page of incidents, newest first unless asked otherwise,
+// and the cursor of the next, "" after the last.
 func (s *Store) Incidents(ctx context.Context, q IncidentQuery) (items []sereno.Incident, next string, err error) {
 	f := &filter{}
 	if q.Cursor != "" {
@@ -27,7 +28,7 @@ func (s *Store) Incidents(ctx context.Context, q IncidentQuery) (items []sereno.
 		if err := parseCursor(q.Cursor, &before); err != nil {
 			return nil, "", err
 		}
-		f.and("id < ?", before)
+		f.and("id "+beyond(q.Oldest)+" ?", before)
 	}
 	if q.Device != 0 {
 		f.and("device_id = ?", int64(q.Device))
@@ -48,7 +49,7 @@ func (s *Store) Incidents(ctx context.Context, q IncidentQuery) (items []sereno.
 		f.and("opened_us < ?", int64(q.To))
 	}
 	limit := pageLimit(q.Limit)
-	text := selectIncidents + f.where() + " ORDER BY id DESC LIMIT " + f.param(int64(limit+1))
+	text := selectIncidents + f.where() + " ORDER BY id" + order(q.Oldest) + " LIMIT " + f.param(int64(limit+1))
 	items, err = all(rows(ctx, s, "list incidents", text, f.args, scanIncident))
 	if len(items) > limit {
 		items = items[:limit]

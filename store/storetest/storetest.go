@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"incidents", incidents},
 		{"absences", absences},
 		{"clock events", clockEvents},
+		{"devices of a window, the removed among them", pastLives},
+		{"lists that begin with the oldest", oldestFirst},
 		{"the newest entry", newest},
 		{"a cursor of another list is refused", cursors},
 		{"planted faults are found", faults},

@@ -59,5 +59,9 @@ CREATE TABLE days (
     PRIMARY KEY (check_id, day)
 ) STRICT, WITHOUT ROWID;
 
--- Outages of a check over any window, without its other spans.
-CREATE INDEX spans_down ON spans (check_id, end_us) WHERE status = 3;
+-- What figures of any window are made from: spans tile, so what lies between
+-- those that are not Up was Up. It holds all columns that figures need.
+CREATE INDEX spans_not_up ON spans (check_id, end_us, begin_us, status, cause) WHERE status <> 1;
+
+-- The checks of a device, the removed among them.
+CREATE INDEX checks_device ON checks (device_id, id);
