@@ -16,9 +16,15 @@ import (
 //go:embed migration
 var migrations embed.FS
 
-// migrate brings a schema up to date, one transaction a step, forward only. A
+// The versions of a schema that have no number.
+const (
+	latest int64 = 0
+	asItIs int64 = -1 // an older one stays
+)
+
+// migrate brings a schema to a version, one transaction a step, forward only. A
 // schema newer than this program is refused, since nobody knows what it means.
-func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, log *slog.Logger) error {
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, version int64, log *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migration/"+migrationFolder[dialect])
 	if err != nil {
 		return err
@@ -34,7 +40,14 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, log *slog.L
 	if have > want {
 		return sereno.Errorf(sereno.Invalid, "the store was written by a newer Sereno (schema %d, this one knows %d): use that version, or a backup from before the upgrade", have, want)
 	}
-	steps, err := p.Up(ctx)
+	switch version {
+	case asItIs:
+		return nil
+	case latest:
+	default:
+		want = version
+	}
+	steps, err := p.UpTo(ctx, want)
 	if err != nil {
 		return fmt.Errorf("migrate from schema %d to %d: %w", have, want, err)
 	}

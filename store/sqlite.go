@@ -40,7 +40,10 @@ const (
 // There is no PRAGMA quick_check: it reads the whole file (seconds a gigabyte)
 // at every start, while a file that is cut short is noticed here, SQLite notices a
 // bad page when it meets it, and the log after a crash carries checksums.
-func openSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
+func openSQLite(ctx context.Context, path string, version int64, log *slog.Logger) (*Store, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && version == asItIs {
+		return nil, sereno.Errorf(sereno.NotFound, "there is no store at %s: say which folder holds it", path)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, explainFile(path, err)
 	}
@@ -50,7 +53,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, err
 	}
 	err = inspect(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = create(ctx, path, log)
+		err = create(path, func(db *sql.DB) error { return migrate(ctx, goose.DialectSQLite3, db, version, log) }, "_pragma=synchronous(full)")
 	}
 	if err != nil {
 		lock.Close()
@@ -65,16 +68,16 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, err
 		explain: explainSQLite(path),
 		release: lock.Close,
 	}
-	if err := migrate(ctx, goose.DialectSQLite3, s.writer, log); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, s.writer, version, log); err != nil {
 		s.Close()
 		return nil, s.failed("open "+path, err)
 	}
 	return s, nil
 }
 
-// create makes a store beside path and then moves it there, so that path is
-// never half a store, whenever the power fails.
-func create(ctx context.Context, path string, log *slog.Logger) error {
+// create makes a store beside path, by what fill does with it, and then moves
+// it there, so that path is never half a store, whenever the power fails.
+func create(path string, fill func(*sql.DB) error, options ...string) error {
 	for _, suffix := range []string{"-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); err == nil {
 			return sereno.Errorf(sereno.Invalid, "%s is gone but its log %s is there: put the file back, or move the log away to begin anew", path, path+suffix)
@@ -91,11 +94,14 @@ func create(ctx context.Context, path string, log *slog.Logger) error {
 	if err != nil {
 		return explainFile(path, err)
 	}
-	f.Close()
-	db := sqliteDB(draft, 1, "_txlock=immediate", "_pragma=synchronous(full)", fmt.Sprintf("_pragma=application_id(%d)", sqliteApplication))
-	err = migrate(ctx, goose.DialectSQLite3, db, log)
+	defer f.Close()
+	db := sqliteDB(draft, 1, append(options, "_txlock=immediate", fmt.Sprintf("_pragma=application_id(%d)", sqliteApplication))...)
+	err = fill(db)
 	if e := db.Close(); err == nil {
 		err = e
+	}
+	if err == nil {
+		err = f.Sync()
 	}
 	if err != nil {
 		discard()
@@ -106,6 +112,31 @@ func create(ctx context.Context, path string, log *slog.Logger) error {
 		return explainFile(path, err)
 	}
 	return explainFile(path, syncFolder(filepath.Dir(path)))
+}
+
+// restoreSQLite makes the store at path with a schema and what fill puts there.
+// The draft needs no journal: if it fails, it is thrown away.
+func restoreSQLite(ctx context.Context, path string, schema int64, fill func(*Draft) error, log *slog.Logger) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return explainFile(path, err)
+	}
+	lock, err := lockFile(path + lockSuffix)
+	if err != nil {
+		return explainFile(path, err)
+	}
+	defer lock.Close()
+	if _, err := os.Lstat(path); err == nil {
+		return sereno.Errorf(sereno.Conflict, "%s is there already: choose another place, or move it away", path)
+	}
+	return create(path, func(db *sql.DB) error {
+		if err := migrate(ctx, goose.DialectSQLite3, db, schema, log); err != nil {
+			return err
+		}
+		if err := fillIn(ctx, db, schema, fill); err != nil {
+			return err
+		}
+		return migrate(ctx, goose.DialectSQLite3, db, latest, log)
+	}, "_pragma=journal_mode(off)", "_pragma=synchronous(off)", "_pragma=cache_size(-64000)")
 }
 
 func sqliteDB(path string, connections int, options ...string) *sql.DB {

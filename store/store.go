@@ -42,11 +42,22 @@ var ErrFull error = &sereno.Error{Kind: sereno.Internal, Text: "the disk is full
 // Errors are a sereno.Error of one sentence: what, where, what to do. A file
 // that is no store of Sereno's, or one of a newer Sereno, is left as it is.
 func Open(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
+	return open(ctx, url, latest, log)
+}
+
+// OpenAsItIs opens the store at url with the schema that it has, which may be
+// older than what this program writes: only Dump, Schema and Sums are sure to
+// work then. If there is no store the error is NotFound, and none is made.
+func OpenAsItIs(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
+	return open(ctx, url, asItIs, log)
+}
+
+func open(ctx context.Context, url string, version int64, log *slog.Logger) (*Store, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok || path == "" {
 		return nil, sereno.Errorf(sereno.Invalid, "%q is not the address of a store: write sqlite:PATH, such as sqlite:data/sereno.db", url)
 	}
-	return openSQLite(ctx, path, log)
+	return openSQLite(ctx, path, version, log)
 }
 
 // Close waits for what is under way and closes the store.
