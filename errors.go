@@ -10,12 +10,12 @@ import (
 type Kind uint8
 
 const (
-	Internal  Kind = iota // our own fault; the zero Kind
-	Invalid               // what was asked makes no sense; the text says why
-	NotFound              // there is no such thing
-	Conflict              // it exists already, or changed meanwhile
-	Forbidden             // not allowed, whoever asks (such as changing what the file manages)
-	Unavailable           // cannot be done just now (storage is away, or still being read back); the same may be asked again
+	Internal    Kind = iota // our own fault; the zero Kind
+	Invalid                 // what was asked makes no sense; the text says why
+	NotFound                // there is no such thing
+	Conflict                // it exists already, or changed meanwhile
+	Forbidden               // not allowed, whoever asks (such as changing what the file manages)
+	Unavailable             // cannot be done just now (storage is away, or still being read back); the same may be asked again
 )
 
 // An Error is a mistake with its kind. Field, when set, names what was wrong.

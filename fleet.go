@@ -1,0 +1,203 @@
+package sereno
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// A Total is time added up over many devices. A Duration ends at 292 years,
+// which 1,000 devices reach within four months.
+type Total struct {
+	Seconds int64
+	Micros  int64 // 0 to 999,999
+}
+
+// Plus returns t and d together. d is not negative, in whole microseconds.
+func (t Total) Plus(d time.Duration) Total {
+	us := t.Micros + d.Microseconds()
+	return Total{t.Seconds + us/1e6, us % 1e6}
+}
+
+// Float returns t in seconds.
+func (t Total) Float() float64 { return float64(t.Seconds) + float64(t.Micros)/1e6 }
+
+// Mean returns the nth part of t, cut to the microsecond.
+func (t Total) Mean(n int) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	whole, rest := t.Seconds/int64(n), t.Seconds%int64(n)
+	return time.Duration(whole)*time.Second + time.Duration((rest*1e6+t.Micros)/int64(n))*time.Microsecond
+}
+
+// A Fleet is the figures of many devices over one window [From, To), twice: the
+// mean over the devices, weighted by the time that counts, and the time in
+// which all of them were up.
+type Fleet struct {
+	From, To Instant
+	Counting Counting
+	Devices  int
+
+	// What the devices have in sum.
+	Up, Of          Total // Counted
+	Seen, Watchable Total // by which coverage is told
+	Downtime        Total
+	Outages         int
+
+	together Sweep
+}
+
+// NewFleet begins with no device.
+func NewFleet(c Counting, from, to Instant) *Fleet {
+	return &Fleet{From: from, To: to, Counting: c, together: Sweep{from: from, to: to}}
+}
+
+// Add takes in a device: its spans, as they tile the window, and its figures of
+// that same window and counting.
+func (f *Fleet) Add(spans []Span, own Figures) {
+	up, of := own.Counted()
+	f.Devices++
+	f.Up, f.Of = f.Up.Plus(up), f.Of.Plus(of)
+	f.Seen, f.Watchable = f.Seen.Plus(own.Seen()), f.Watchable.Plus(own.Watchable()-own.Outside)
+	f.Downtime = f.Downtime.Plus(own.Downtime())
+	f.Outages += own.Outages
+	f.together.Add(spans)
+}
+
+// Uptime returns the share of the time that counts, of all devices, in which
+// they were up; ok is false when nothing counts.
+func (f *Fleet) Uptime() (share float64, ok bool) { return f.Up.over(f.Of) }
+
+// Coverage returns the share of the time of all devices, since each was there,
+// in which their status was known; ok is false when there was no such time.
+func (f *Fleet) Coverage() (share float64, ok bool) { return f.Seen.over(f.Watchable) }
+
+func (t Total) over(whole Total) (float64, bool) {
+	if whole.Seconds <= 0 && whole.Micros <= 0 {
+		return 0, false
+	}
+	return t.Float() / whole.Float(), true
+}
+
+// Together returns the figures of all devices as if they were one, which is as
+// it is: see Sweep.
+func (f *Fleet) Together() Figures { return f.together.Figures(f.Counting) }
+
+// A Sweep finds the time in which all of many devices were up, from their
+// spans that are not Up alone: thousands of devices over a year take a
+// fraction of a second.
+//
+// Together they are Down while one of them is Down (behind a parent, if all
+// that are Down are), else Unknown while one of them is, else Degraded while
+// one of them is, else Up. Those that are paused, or not there yet, are left
+// out; while all are, so are they together.
+type Sweep struct {
+	from, to Instant
+	edges    []uint64 // µs since from, condition, whether it begins: in one word, because millions are sorted
+}
+
+// A condition is what a device brings into a Sweep.
+type condition uint8
+
+const (
+	present condition = iota
+	paused
+	unknown
+	degraded
+	behind
+	down
+	conditions
+)
+
+// NewSweep begins with no device over [from, to).
+func NewSweep(from, to Instant) *Sweep { return &Sweep{from: from, to: to} }
+
+// Add takes in the spans of one device, in order, without overlap or gap.
+func (s *Sweep) Add(spans []Span) {
+	if len(spans) == 0 {
+		return
+	}
+	s.stretch(present, spans[0].Begin, spans[len(spans)-1].End)
+	for _, span := range spans {
+		switch {
+		case span.Cause == CausePaused:
+			s.stretch(paused, span.Begin, span.End)
+		case span.Status == Unknown:
+			s.stretch(unknown, span.Begin, span.End)
+		case span.Status == Degraded:
+			s.stretch(degraded, span.Begin, span.End)
+		case span.Status == Down && span.Cause == CauseBehindParent:
+			s.stretch(behind, span.Begin, span.End)
+		case span.Status == Down:
+			s.stretch(down, span.Begin, span.End)
+		}
+	}
+}
+
+const edgeBits = 4
+
+func (s *Sweep) stretch(c condition, begin, end Instant) {
+	if end == 0 {
+		end = math.MaxInt64
+	}
+	begin, end = max(begin, s.from), min(end, s.to)
+	if begin >= end {
+		return
+	}
+	s.edges = append(s.edges, uint64(begin-s.from)<<edgeBits|uint64(c)<<1|1, uint64(end-s.from)<<edgeBits|uint64(c)<<1)
+}
+
+// Figures tells the figures of all together.
+func (s *Sweep) Figures(c Counting) Figures { return c.Tally(slices.Values(s.Spans()), s.from, s.to) }
+
+// Spans returns what they were together, in order. It says nothing of time in
+// which none was there.
+func (s *Sweep) Spans() []Span {
+	slices.Sort(s.edges)
+	var many [conditions]int
+	var spans []Span
+	for i := 0; i < len(s.edges); {
+		at := s.edges[i] >> edgeBits
+		for ; i < len(s.edges) && s.edges[i]>>edgeBits == at; i++ {
+			c := condition(s.edges[i] >> 1 & (1<<(edgeBits-1) - 1))
+			if s.edges[i]&1 == 1 {
+				many[c]++
+			} else {
+				many[c]--
+			}
+		}
+		if i == len(s.edges) {
+			break // all have ended
+		}
+		if many[present] == 0 {
+			continue
+		}
+		span := together(&many)
+		span.Begin, span.End = s.from+Instant(at), s.from+Instant(s.edges[i]>>edgeBits)
+		span.Proof = span.Begin
+		if n := len(spans); n > 0 && spans[n-1].End == span.Begin && spans[n-1].Status == span.Status && spans[n-1].Cause == span.Cause {
+			spans[n-1].End = span.End
+		} else {
+			spans = append(spans, span)
+		}
+	}
+	return spans
+}
+
+func together(many *[conditions]int) Span {
+	switch {
+	case many[down] > 0:
+		return Span{Status: Down}
+	case many[behind] > 0:
+		return Span{Status: Down, Cause: CauseBehindParent}
+	case many[unknown] > 0:
+		return Span{Cause: CauseNoEvidence}
+	case many[degraded] > 0:
+		return Span{Status: Degraded}
+	case many[paused] == many[present]:
+		return Span{Cause: CausePaused}
+	default:
+		return Span{Status: Up}
+	}
+}
