@@ -18,6 +18,7 @@ import (
 	"sereno/probe/all"
 	"sereno/probe/icmp"
 	"sereno/resolve"
+	"sereno/samples"
 	"sereno/schedule"
 	"sereno/store"
 	"sereno/vantage"
@@ -76,12 +77,21 @@ func Run(ctx context.Context, o Options) error {
 	// The parts, each made from those before it.
 	var scheduler *schedule.Scheduler
 	var metrics *api.Metrics
+	kept := samples.New(samples.Options{
+		Dir: filepath.Join(cfg.Data, "samples"), Retention: cfg.SamplesRetention, RollupRetention: cfg.SamplesRollups,
+		MaxBytes: int64(cfg.SamplesSize), OutOfOrder: cfg.SamplesOutOfOrder, Log: log,
+	})
+	keep, know := kept.Keep, kept.Know
+	if cfg.SamplesOff {
+		keep, know = nil, func([]sereno.Device) {}
+	}
 	books := ledger.New(ledger.Options{
 		Journal:   facts,
 		Beat:      beats.Take,
 		Look:      func(c sereno.CheckID) { scheduler.Look(c) },
 		Hurry:     func(c sereno.CheckID, on bool) { scheduler.Hurry(c, on) },
 		Hold:      max(cfg.IsolationHold, time.Nanosecond),
+		Keep:      keep,
 		Committed: func(took time.Duration, e *ledger.Entry) { metrics.Committed(took, e) },
 		Log:       log,
 	})
@@ -108,7 +118,7 @@ func Run(ctx context.Context, o Options) error {
 	}})
 	plan = newPlan(planParts{
 		store: facts, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
-		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside,
+		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: know,
 	})
 
 	count, err := facts.CountDevices(ctx)
@@ -141,6 +151,9 @@ func Run(ctx context.Context, o Options) error {
 
 	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
 	parts.start("keep signs of life", keeper.Run)
+	if !cfg.SamplesOff {
+		parts.start("samples", kept.Run) // before the ledger, whose last looks it writes
+	}
 	parts.start("ledger", books.Run)
 	parts.start("echo", echo.Run)
 	parts.start("schedule", scheduler.Run)

@@ -40,6 +40,7 @@ type planParts struct {
 	resolver *resolve.Resolver
 	beyond   func(netip.Addr) bool // beyond this machine?
 	outside  func(bool)            // told whether anything beyond this machine is watched
+	know     func([]sereno.Device) // told whose checks are, before their first look
 }
 
 func newPlan(parts planParts) *plan {
@@ -199,6 +200,7 @@ func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
 // prepare makes devices ready to be watched. Those that are paused are
 // watched, but not looked at.
 func (p *plan) prepare(devices []sereno.Device) (places []ledger.Place, items []schedule.Item, err error) {
+	p.know(devices)
 	places = make([]ledger.Place, 0, len(devices))
 	items = make([]schedule.Item, 0, len(devices))
 	for _, d := range devices {

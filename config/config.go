@@ -28,6 +28,12 @@ type Config struct {
 	AliveInterval  time.Duration `env:"ALIVE_INTERVAL"`  // between alive marks; 1 s to 10 min
 	ClockPatience  time.Duration `env:"CLOCK_PATIENCE"`  // how long a wrong clock is waited for; at most 24 h
 
+	SamplesOff        bool          `env:"SAMPLES_OFF"`          // keep no looks
+	SamplesRetention  time.Duration `env:"SAMPLES_RETENTION"`    // of looks; 1 h to 10 years
+	SamplesSize       Bytes         `env:"SAMPLES_SIZE"`         // of looks on disk; 0: no limit
+	SamplesRollups    time.Duration `env:"SAMPLES_ROLLUPS"`      // how long minutes are kept; 1 day to 20 years
+	SamplesOutOfOrder time.Duration `env:"SAMPLES_OUT_OF_ORDER"` // how late a look may come; 1 min to 30 days
+
 	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
 	Devices  []sereno.Device `env:"-"` // those of the file: FromFile is set, no IDs are
 }
@@ -40,7 +46,13 @@ func Default() *Config {
 		IsolationHold: 2 * time.Second,
 		AliveInterval: 5 * time.Second,
 		ClockPatience: 10 * time.Minute,
-		Defaults:      sereno.DefaultPolicy,
+
+		SamplesRetention:  30 * day,
+		SamplesSize:       10_000_000_000,
+		SamplesRollups:    365 * day,
+		SamplesOutOfOrder: day,
+
+		Defaults: sereno.DefaultPolicy,
 	}
 }
 
@@ -93,5 +105,11 @@ func (c *Config) Validate() []*sereno.Error {
 	within("isolation_hold", c.IsolationHold, 0, time.Minute)
 	within("alive_interval", c.AliveInterval, time.Second, 10*time.Minute)
 	within("clock_patience", c.ClockPatience, 0, 24*time.Hour)
+	within("samples.retention", c.SamplesRetention, time.Hour, 3650*day)
+	within("samples.rollups", c.SamplesRollups, day, 7300*day)
+	within("samples.out_of_order", c.SamplesOutOfOrder, time.Minute, 30*day)
+	if c.SamplesSize < 0 || c.SamplesSize > 0 && c.SamplesSize < 100_000_000 {
+		wrong("samples.size", "samples.size is at least 100MB, or 0 for no limit, not %s", c.SamplesSize)
+	}
 	return errs
 }

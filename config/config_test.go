@@ -119,7 +119,7 @@ func TestMistakes(t *testing.T) {
 		{"a number in quotes", "max_pps: \"12\"\n", `f:1: max_pps is a whole number, not "12"`},
 		{"below zero", "max_pps: -1\n", `f:1: max_pps is a number of packets a second, or 0 for no limit, not -1`},
 		{"no unit", "alive_interval: 5\n", `f:1: alive_interval: "5" has no unit; write 5s, or 5ms`},
-		{"no length of time", "clock_patience: soon\n", `f:1: clock_patience: "soon" is no length of time such as 500ms, 10s or 5m`},
+		{"no length of time", "clock_patience: soon\n", `f:1: clock_patience: "soon" is no length of time such as 500ms, 10s, 5m or 30d`},
 		{"out of range", "isolation_hold: 2m\n", `f:1: isolation_hold is 0s to 1m0s, not 2m0s`},
 		{"nowhere to listen", "listen: localhost\n", `f:1: listen is an address and a port such as 127.0.0.1:8080, not "localhost"`},
 		{"no port", "listen: 127.0.0.1:http\n", `f:1: the port to listen on is a number from 0 to 65535, not "http"`},

@@ -229,11 +229,32 @@ func parseDuration(s string) (time.Duration, error) {
 	if n, err := strconv.ParseFloat(s, 64); err == nil && n != 0 {
 		return 0, fmt.Errorf("%q has no unit; write %ss, or %sms", clip(s), clip(s), clip(s))
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no length of time such as 500ms, 10s or 5m", clip(s))
+	rest, whole := s, time.Duration(0)
+	if number, after, found := strings.Cut(s, "d"); found { // days come first, such as 30d or 1d12h
+		n, err := strconv.ParseUint(number, 10, 16)
+		if rest = after; err != nil {
+			rest = s
+		}
+		if whole = time.Duration(n) * day; err == nil && rest == "" {
+			return whole, nil
+		}
 	}
-	return d, nil
+	d, err := time.ParseDuration(rest)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no length of time such as 500ms, 10s, 5m or 30d", clip(s))
+	}
+	return whole + d, nil
+}
+
+func (r *reader) size(n *yaml.Node, of string, to *Bytes) {
+	s := resolve(n)
+	if s.Kind != yaml.ScalarNode {
+		r.wrong(n, "%s is a size such as 500MB or 10GB, not %s", of, what(n))
+		return
+	}
+	if err := to.UnmarshalText([]byte(s.Value)); err != nil {
+		r.wrong(n, "%s: %s", of, err)
+	}
 }
 
 var percentage = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?%$`)
@@ -292,6 +313,18 @@ func settingKeys(c *Config) []key {
 		duration("isolation_hold", &c.IsolationHold),
 		duration("alive_interval", &c.AliveInterval),
 		duration("clock_patience", &c.ClockPatience),
+		{"samples", func(r *reader, v *yaml.Node) { r.mapping(v, "samples", sampleKeys(c), nil) }},
+	}
+}
+
+// sampleKeys are the keys of samples.
+func sampleKeys(c *Config) []key {
+	return []key{
+		{"off", func(r *reader, v *yaml.Node) { r.boolean(v, "off", &c.SamplesOff) }},
+		{"retention", func(r *reader, v *yaml.Node) { r.duration(v, "retention", &c.SamplesRetention) }},
+		{"size", func(r *reader, v *yaml.Node) { r.size(v, "size", &c.SamplesSize) }},
+		{"rollups", func(r *reader, v *yaml.Node) { r.duration(v, "rollups", &c.SamplesRollups) }},
+		{"out_of_order", func(r *reader, v *yaml.Node) { r.duration(v, "out_of_order", &c.SamplesOutOfOrder) }},
 	}
 }
 

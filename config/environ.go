@@ -40,7 +40,7 @@ func (c *Config) Environ(environ []string) error {
 	}
 	for _, e := range c.Validate() {
 		key, _, _ := strings.Cut(e.Field, "[")
-		if name := Prefix + strings.ToUpper(key); set[name] {
+		if name := Prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_")); set[name] {
 			errs = append(errs, fmt.Errorf("%s: %s", name, e.Text))
 		}
 	}

@@ -1,0 +1,38 @@
+package samples
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+// care looks after the open databases until ctx ends: blocks that a compaction
+// failed on are read through, and those that are broken set aside; minutes are
+// made of new blocks.
+func (db *DB) care(ctx context.Context, open *opened) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		for _, in := range []*tsdb.DB{open.raw, open.minutes} {
+			db.inspectFailed(ctx, in)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// inspectFailed reads the blocks that a compaction has failed on.
+func (db *DB) inspectFailed(ctx context.Context, in *tsdb.DB) {
+	for _, b := range in.Blocks() {
+		if !b.Meta().Compaction.Failed || db.broken.has(b) {
+			continue
+		}
+		if err := verifyBlock(ctx, b); err != nil && ctx.Err() == nil {
+			db.condemn(b, err)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package samples
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"sereno"
+)
+
+// Looks yields the looks of a check from this process's vantage point that
+// were due in [from, to), in order: Status Up or Down, round-trip times as
+// they were stored. Looks that failed by our own fault are not kept.
+func (db *DB) Looks(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Result, error] {
+	return func(yield func(sereno.Result, error) bool) {
+		open, err := db.open()
+		if err != nil {
+			yield(sereno.Result{}, err)
+			return
+		}
+		err = db.looks(ctx, open, check, from, to, func(r sereno.Result) bool { return yield(r, nil) })
+		if err != nil {
+			yield(sereno.Result{}, fmt.Errorf("read the samples of check %d: %w", check, err))
+		}
+	}
+}
+
+// looks tells the looks of [from, to) to yield until it returns false. When a
+// block turns out to be broken it is set aside, and reading goes on with the
+// first look that was not told yet.
+func (db *DB) looks(ctx context.Context, open *opened, check sereno.CheckID, from, to sereno.Instant, yield func(sereno.Result) bool) error {
+	first, last := span(from, to)
+	for first <= last {
+		done, err := looksOnce(ctx, open.raw, check, first, last, func(r sereno.Result) bool {
+			first = int64(r.At)/1000 + 1
+			return yield(r)
+		})
+		if done || err == nil || ctx.Err() != nil || !db.weedOut(ctx, open.raw, first, last) {
+			return err
+		}
+	}
+	return nil
+}
+
+func looksOnce(ctx context.Context, raw *tsdb.DB, check sereno.CheckID, first, last int64, yield func(sereno.Result) bool) (done bool, err error) {
+	q, err := raw.ChunkQuerier(first, last)
+	if err != nil {
+		return false, err
+	}
+	defer q.Close()
+	up, rtt := read(ctx, q, first, last, Up, check, local), read(ctx, q, first, last, RTT, check, local)
+	hasRTT := rtt.next()
+	for up.next() {
+		for hasRTT && rtt.t < up.t {
+			hasRTT = rtt.next()
+		}
+		r := sereno.Result{Check: check, At: sereno.Instant(up.t * 1000), Status: sereno.Down}
+		if up.v != 0 {
+			r.Status = sereno.Up
+			if hasRTT && rtt.t == up.t {
+				r.RTT = sereno.RTTOf(rtt.v)
+			}
+		}
+		if err := cmp.Or(up.err, rtt.err); err != nil {
+			return false, err // before a look is told without its time
+		}
+		if !yield(r) {
+			return true, nil
+		}
+	}
+	return false, cmp.Or(up.err, rtt.err)
+}
+
+// span returns the first and the last millisecond of [from, to).
+func span(from, to sereno.Instant) (first, last int64) {
+	first, last = int64(from)/1000, int64(to)/1000
+	if from > 0 && int64(from)%1000 != 0 {
+		first++
+	}
+	if int64(to)%1000 == 0 {
+		last--
+	}
+	return first, last
+}
+
+// A reader goes through the samples of one series, or of those that differ in
+// what was not asked for one after the other. Marks that end a series are left
+// out.
+type reader struct {
+	t   int64
+	v   float64
+	err error
+
+	ctx         context.Context
+	first, last int64
+	set         storage.ChunkSeriesSet
+	chunks      chunks.Iterator
+	samples     chunkenc.Iterator
+	count       int
+}
+
+// read returns a reader of a check's series called name within [first, last].
+// An empty vantage is any.
+func read(ctx context.Context, q storage.ChunkQuerier, first, last int64, name string, check sereno.CheckID, vantage string, more ...*labels.Matcher) *reader {
+	matchers := []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, "check", strconv.FormatInt(int64(check), 10)),
+		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name),
+	}
+	if vantage != "" {
+		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, "vantage", vantage))
+	}
+	set := q.Select(ctx, true, untrimmed(first, last), append(matchers, more...)...)
+	return &reader{ctx: ctx, first: first, last: last, set: set}
+}
+
+// untrimmed asks for whole chunks: to cut them would be to write them anew.
+func untrimmed(first, last int64) *storage.SelectHints {
+	return &storage.SelectHints{Start: first, End: last, DisableTrimming: true, Step: 1}
+}
+
+// next goes to the next sample.
+func (r *reader) next() bool {
+	for {
+		for r.samples != nil {
+			if r.samples.Next() != chunkenc.ValFloat {
+				if r.err = r.samples.Err(); r.err != nil {
+					return false
+				}
+				break
+			}
+			r.t, r.v = r.samples.At()
+			if r.t > r.last {
+				break
+			}
+			if r.t >= r.first && !value.IsStaleNaN(r.v) {
+				return true
+			}
+		}
+		if !r.nextChunk() {
+			return false
+		}
+	}
+}
+
+func (r *reader) nextChunk() bool {
+	for {
+		if r.err = r.ctx.Err(); r.err != nil {
+			r.samples = nil
+			return false
+		}
+		for r.chunks != nil && r.chunks.Next() {
+			meta := r.chunks.At()
+			if meta.MaxTime < r.first || meta.MinTime > r.last {
+				continue
+			}
+			if meta.Chunk == nil {
+				r.samples, r.err = nil, errors.New("a chunk is not there")
+				return false
+			}
+			r.samples = meta.Chunk.Iterator(r.samples)
+			return true
+		}
+		r.samples = nil
+		if r.chunks != nil {
+			if r.err = r.chunks.Err(); r.err != nil {
+				return false
+			}
+		}
+		if !r.set.Next() {
+			r.err = r.set.Err()
+			r.chunks = nil
+			return false
+		}
+		r.chunks = r.set.At().Iterator(nil)
+	}
+}
+
+// Checks returns the checks that have looks in [from, to), sorted, also those
+// that are no longer watched.
+func (db *DB) Checks(ctx context.Context, from, to sereno.Instant) ([]sereno.CheckID, error) {
+	open, err := db.open()
+	if err != nil {
+		return nil, err
+	}
+	first, last := span(from, to)
+	q, err := open.raw.Querier(first, last)
+	if err != nil {
+		return nil, fmt.Errorf("list the checks that have samples: %w", err)
+	}
+	defer q.Close()
+	values, _, err := q.LabelValues(ctx, "check", nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, Up))
+	if err != nil {
+		return nil, fmt.Errorf("list the checks that have samples: %w", err)
+	}
+	list := make([]sereno.CheckID, 0, len(values))
+	for _, v := range values {
+		if id, err := strconv.ParseInt(v, 10, 64); err == nil {
+			list = append(list, sereno.CheckID(id))
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// Queryable gives the raw series, and those of minutes, to PromQL. What is not
+// open yet is an error of the kind sereno.Unavailable.
+func (db *DB) Queryable() storage.Queryable {
+	return storage.QueryableFunc(func(from, to int64) (storage.Querier, error) {
+		open, err := db.open()
+		if err != nil {
+			return nil, err
+		}
+		raw, err := open.raw.Querier(from, to)
+		if err != nil {
+			return nil, err
+		}
+		minutes, err := open.minutes.Querier(from, to)
+		if err != nil {
+			return nil, errors.Join(err, raw.Close())
+		}
+		return storage.NewMergeQuerier([]storage.Querier{raw, minutes}, nil, storage.ChainedSeriesMerge), nil
+	})
+}
