@@ -1,0 +1,227 @@
+package prometheus
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"sereno"
+)
+
+// joined is the samples and the series of the catalog as one. Each of its
+// queriers belongs to one question, and ends it when the series that it asks
+// for would have more samples than a question may read. That is known from the
+// pace of the checks before a single sample is read.
+type joined struct {
+	samples storage.Queryable
+	catalog *Catalog
+	now     func() sereno.Instant
+	raw     func() sereno.Instant
+	most    int // samples
+}
+
+func (j *joined) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := j.samples.Querier(mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	return &querier{
+		Querier: q, catalog: j.catalog, from: mint, to: maxt, now: milliseconds(j.now()), raw: milliseconds(j.raw()),
+		budget: &budget{left: float64(j.most), most: j.most},
+	}, nil
+}
+
+func milliseconds(i sereno.Instant) int64 { return int64(i) / int64(time.Millisecond/time.Microsecond) }
+
+type querier struct {
+	storage.Querier
+	catalog       *Catalog
+	from, to, now int64 // Unix milliseconds
+	raw           int64 // since when there is more than one sample a minute
+	budget        *budget
+}
+
+// Select returns the series of the samples and of the catalog.
+func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	infos := q.infos(matchers)
+	read := q.Querier.Select(ctx, sorted || len(infos) > 0, hints, matchers...)
+	if hints == nil || hints.Func != "series" {
+		from, to := q.from, q.to
+		if hints != nil {
+			from, to = hints.Start, hints.End
+		}
+		read = &counted{SeriesSet: read, q: q, from: from, to: min(to, q.now)}
+	}
+	if len(infos) == 0 {
+		return read
+	}
+	names := &infoSet{infos: infos, from: q.from, to: min(q.to, q.now)}
+	return storage.NewMergeSeriesSet([]storage.SeriesSet{read, names}, limit(hints), storage.ChainedSeriesMerge)
+}
+
+func limit(hints *storage.SelectHints) int {
+	if hints == nil {
+		return 0
+	}
+	return hints.Limit
+}
+
+// infos returns the catalog's series that are there at some time of q.
+func (q *querier) infos(matchers []*labels.Matcher) []info {
+	return slices.DeleteFunc(q.catalog.find(matchers), func(i info) bool {
+		return max(milliseconds(i.since), q.from) > min(q.to, q.now)
+	})
+}
+
+func (q *querier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	values, warnings, err := q.Querier.LabelValues(ctx, name, hints, matchers...)
+	if err != nil {
+		return nil, warnings, err
+	}
+	more := map[string]struct{}{}
+	for _, i := range q.infos(matchers) {
+		if v := i.labels.Get(name); v != "" {
+			more[v] = struct{}{}
+		}
+	}
+	return with(values, more), warnings, nil
+}
+
+func (q *querier) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	names, warnings, err := q.Querier.LabelNames(ctx, hints, matchers...)
+	if err != nil {
+		return nil, warnings, err
+	}
+	more := map[string]struct{}{}
+	for _, i := range q.infos(matchers) {
+		i.labels.Range(func(l labels.Label) { more[l.Name] = struct{}{} })
+	}
+	return with(names, more), warnings, nil
+}
+
+// with returns a sorted list and a set as one sorted list, each word once.
+func with(list []string, more map[string]struct{}) []string {
+	if len(more) == 0 {
+		return list
+	}
+	all := slices.Clone(list) // it may be the storage's own
+	for word := range more {
+		all = append(all, word)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// A budget is what is left of the samples that one question may read.
+type budget struct {
+	mu   sync.Mutex
+	left float64
+	most int
+}
+
+// spend takes samples, or says why not.
+func (b *budget) spend(samples float64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left -= samples; b.left >= 0 {
+		return nil
+	}
+	return sereno.Errorf(sereno.Invalid, "this question would read more than %d million samples, which is the most for one: ask for a shorter time or for fewer series", b.most/1_000_000)
+}
+
+// counted is a set whose samples are paid for before they are read.
+type counted struct {
+	storage.SeriesSet
+	q        *querier
+	from, to int64
+	err      error
+}
+
+func (c *counted) Next() bool {
+	if c.err != nil || !c.SeriesSet.Next() {
+		return false
+	}
+	c.err = c.q.budget.spend(c.q.samples(c.SeriesSet.At().Labels(), c.from, c.to))
+	return c.err == nil
+}
+
+func (c *counted) Err() error {
+	if c.err != nil {
+		return c.err
+	}
+	return c.SeriesSet.Err()
+}
+
+// samples estimates how many samples of a series there are in a stretch. That
+// of a check that nobody knows (any more) is taken for small.
+func (q *querier) samples(of labels.Labels, from, to int64) float64 {
+	p, ok := q.catalog.pace(of)
+	if !ok || p.interval <= 0 {
+		return 0
+	}
+	from = max(from, milliseconds(p.since))
+	dense, sparse := to-max(from, q.raw), min(to, q.raw)-from
+	return float64(max(0, dense))/float64(p.interval.Milliseconds()) + float64(max(0, sparse))/float64(time.Minute.Milliseconds())
+}
+
+// An infoSet iterates over series of the catalog.
+type infoSet struct {
+	infos    []info
+	next     int
+	from, to int64
+}
+
+func (s *infoSet) Next() bool {
+	s.next++
+	return s.next <= len(s.infos)
+}
+
+func (s *infoSet) At() storage.Series {
+	i := s.infos[s.next-1]
+	return &storage.SeriesEntry{Lset: i.labels, SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+		return storage.NewListSeriesIterator(ones{first: max(s.from, milliseconds(i.since)), last: s.to})
+	}}
+}
+
+func (*infoSet) Err() error                        { return nil }
+func (*infoSet) Warnings() annotations.Annotations { return nil }
+
+// ones is the value 1 at first and then on a grid until last, so that whoever
+// looks back a little finds it at any time.
+type ones struct{ first, last int64 } // Unix milliseconds
+
+// grid is how far apart ones are, in milliseconds.
+const grid = 15_000
+
+func (o ones) Len() int {
+	if o.last < o.first {
+		return 0
+	}
+	return 1 + int(o.last/grid-o.first/grid)
+}
+
+func (o ones) Get(i int) chunks.Sample {
+	if i == 0 {
+		return one(o.first)
+	}
+	return one((o.first/grid + int64(i)) * grid)
+}
+
+// A one is the value 1 at a time, in Unix milliseconds.
+type one int64
+
+func (o one) T() int64                    { return int64(o) }
+func (one) ST() int64                     { return 0 }
+func (one) F() float64                    { return 1 }
+func (one) H() *histogram.Histogram       { return nil }
+func (one) FH() *histogram.FloatHistogram { return nil }
+func (one) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
+func (o one) Copy() chunks.Sample         { return o }
