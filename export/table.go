@@ -1,0 +1,309 @@
+package export
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"sereno"
+)
+
+// A table is written cell by cell, in the order of its columns.
+type table struct {
+	rows int64
+
+	w       io.Writer
+	format  Format
+	columns []string // the name of each, as it is written before its value
+	next    int
+	buf     []byte
+	failed  error
+
+	zone   *time.Location
+	minute sereno.Instant // of which prefix and suffix are
+	prefix []byte         // "2026-11-21T08:30:"
+	suffix []byte         // "Z" or "+01:00"
+}
+
+// flushAt is how many bytes are gathered before they are given on.
+const flushAt = 64 << 10
+
+func newTable(w io.Writer, format Format, zone *time.Location) *table {
+	return &table{w: w, format: format, zone: zone, minute: -1, buf: make([]byte, 0, flushAt+flushAt/4)}
+}
+
+// begin names the columns.
+func (t *table) begin(columns ...string) {
+	if t.format == CSV {
+		for i, name := range columns {
+			if i > 0 {
+				t.buf = append(t.buf, ',')
+			}
+			t.buf = appendCSV(t.buf, name)
+		}
+		t.buf = append(t.buf, "\r\n"...)
+		return
+	}
+	t.columns = make([]string, len(columns))
+	for i, name := range columns {
+		t.columns[i] = string(append(appendJSON(nil, name), ':'))
+	}
+}
+
+// cell begins the next cell.
+func (t *table) cell() {
+	if t.format != CSV {
+		t.key()
+	} else if t.next > 0 {
+		t.buf = append(t.buf, ',')
+	}
+	t.next++
+}
+
+// key writes the name of the next cell, and what stands before it.
+func (t *table) key() {
+	switch {
+	case t.next > 0:
+		t.buf = append(t.buf, ',')
+	case t.format == JSON && t.rows > 0:
+		t.buf = append(t.buf, ",\n{"...)
+	case t.format == JSON:
+		t.buf = append(t.buf, "[\n{"...)
+	default:
+		t.buf = append(t.buf, '{')
+	}
+	t.buf = append(t.buf, t.columns[t.next]...)
+}
+
+func (t *table) text(s string) {
+	t.cell()
+	if t.format == CSV {
+		t.buf = appendCSV(t.buf, s)
+	} else {
+		t.buf = appendJSON(t.buf, s)
+	}
+}
+
+// textOrNull writes a text, of which "" is none.
+func (t *table) textOrNull(s string) {
+	if s == "" {
+		t.null()
+		return
+	}
+	t.text(s)
+}
+
+// word writes a text of our own, which needs no care.
+func (t *table) word(s string) {
+	t.cell()
+	if t.format == CSV {
+		t.buf = append(t.buf, s...)
+		return
+	}
+	t.buf = append(t.buf, '"')
+	t.buf = append(t.buf, s...)
+	t.buf = append(t.buf, '"')
+}
+
+func (t *table) integer(n int64) {
+	t.cell()
+	t.buf = strconv.AppendInt(t.buf, n, 10)
+}
+
+// idOrNull writes an identity, of which 0 is none.
+func (t *table) idOrNull(n int64) {
+	if n == 0 {
+		t.null()
+		return
+	}
+	t.integer(n)
+}
+
+func (t *table) truth(b bool) {
+	t.cell()
+	t.buf = strconv.AppendBool(t.buf, b)
+}
+
+// seconds writes a length of time, exactly.
+func (t *table) seconds(d time.Duration) {
+	t.cell()
+	t.buf = appendFixed(t.buf, int64(d/time.Microsecond), 1_000_000)
+}
+
+// milliseconds writes a length of time, exactly.
+func (t *table) milliseconds(d time.Duration) {
+	t.cell()
+	t.buf = appendFixed(t.buf, int64(d), 1_000_000)
+}
+
+// null writes that nothing is known.
+func (t *table) null() {
+	t.cell()
+	if t.format != CSV {
+		t.buf = append(t.buf, "null"...)
+	}
+}
+
+// leaveOut leaves a cell empty, and its key out of an object. It is not for the
+// first of a row.
+func (t *table) leaveOut() {
+	if t.format == CSV {
+		t.cell()
+		return
+	}
+	t.next++
+}
+
+// moment writes a time; that of "never" is not known.
+func (t *table) moment(i sereno.Instant) {
+	if i == 0 {
+		t.null()
+		return
+	}
+	t.cell()
+	if t.format != CSV {
+		t.buf = append(t.buf, '"')
+	}
+	t.buf = t.appendMoment(t.buf, i)
+	if t.format != CSV {
+		t.buf = append(t.buf, '"')
+	}
+}
+
+const minuteLong = sereno.Instant(time.Minute / time.Microsecond)
+
+// appendMoment writes RFC 3339 with six decimals. Most of it is the same for a
+// minute, and calendars are slow.
+func (t *table) appendMoment(b []byte, i sereno.Instant) []byte {
+	within := i % minuteLong
+	if within < 0 {
+		within += minuteLong
+	}
+	if i-within != t.minute || t.prefix == nil {
+		at := (i - within).Time().In(t.zone)
+		t.minute = i - within
+		t.prefix = at.AppendFormat(t.prefix[:0], "2006-01-02T15:04:")
+		t.suffix = at.AppendFormat(t.suffix[:0], "Z07:00")
+	}
+	b = append(b, t.prefix...)
+	s, us := within/1e6, within%1e6
+	b = append(b, byte('0'+s/10), byte('0'+s%10), '.')
+	for unit := sereno.Instant(100_000); unit > 0; unit /= 10 {
+		b = append(b, byte('0'+us/unit%10))
+	}
+	return append(b, t.suffix...)
+}
+
+// end ends a row, and gives on what has gathered.
+func (t *table) end() error {
+	if t.format == CSV {
+		t.buf = append(t.buf, "\r\n"...)
+	} else {
+		t.buf = append(t.buf, '}')
+		if t.format == NDJSON {
+			t.buf = append(t.buf, '\n')
+		}
+	}
+	t.next = 0
+	t.rows++
+	if len(t.buf) < flushAt {
+		return nil
+	}
+	return t.flush()
+}
+
+func (t *table) flush() error {
+	if t.failed == nil {
+		_, t.failed = t.w.Write(t.buf)
+	}
+	t.buf = t.buf[:0]
+	return t.failed
+}
+
+// finish ends the table.
+func (t *table) finish() error {
+	if t.format == JSON {
+		if t.rows == 0 {
+			t.buf = append(t.buf, '[')
+		}
+		t.buf = append(t.buf, "\n]\n"...)
+	}
+	return t.flush()
+}
+
+// appendFixed writes n/unit with as many decimals as there are. unit is a power
+// of ten.
+func appendFixed(b []byte, n, unit int64) []byte {
+	if n < 0 {
+		b, n = append(b, '-'), -n
+	}
+	b = strconv.AppendInt(b, n/unit, 10)
+	if n %= unit; n == 0 {
+		return b
+	}
+	b = append(b, '.')
+	for unit /= 10; n > 0; unit /= 10 {
+		b = append(b, byte('0'+n/unit))
+		n %= unit
+	}
+	return b
+}
+
+// appendCSV writes a text as a cell.
+func appendCSV(b []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, string(utf8.RuneError))
+	}
+	if formula(s) {
+		s = "'" + s
+	}
+	if !strings.ContainsAny(s, "\",\r\n") && !strings.HasPrefix(s, " ") && !strings.HasSuffix(s, " ") {
+		return append(b, s...)
+	}
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' {
+			b = append(b, '"')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
+}
+
+// formula reports whether a spreadsheet might take s for more than a text, in
+// ASCII or in the wide forms that some of them read likewise, or whether s
+// could be mistaken for what was made harmless.
+func formula(s string) bool {
+	r, _ := utf8.DecodeRuneInString(s)
+	switch r {
+	case '=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠':
+		return s != ""
+	}
+	return false
+}
+
+// appendJSON writes a text as a JSON string.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return appendEscaped(b, s)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func appendEscaped(b []byte, s string) []byte {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
+	return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
+}
