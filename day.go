@@ -25,4 +25,6 @@ func DayOf(i Instant) int64 {
 }
 
 // BeginOfDay returns when a day begins.
-func BeginOfDay(day int64) Instant { return Instant(time.Duration(day) * 24 * time.Hour / time.Microsecond) }
+func BeginOfDay(day int64) Instant {
+	return Instant(time.Duration(day) * 24 * time.Hour / time.Microsecond)
+}
