@@ -13,9 +13,16 @@ import (
 func (db *DB) care(ctx context.Context, open *opened) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
+	until := minutesUntil(open.minutes)
+	var said string
 	for {
 		for _, in := range []*tsdb.DB{open.raw, open.minutes} {
 			db.inspectFailed(ctx, in)
+		}
+		var err error
+		if until, err = db.rollUp(ctx, open, until); err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			db.log.Error("no minutes could be made of looks; it is tried again every minute", "err", err)
 		}
 		select {
 		case <-tick.C:

@@ -35,7 +35,7 @@ type queue struct {
 	mu      sync.Mutex
 	packets [][]look // the last one is not full
 	free    [][]look
-	length  int
+	length  int      // those that were taken but not given back, too
 	dropped uint64
 }
 
@@ -82,11 +82,11 @@ func (q *queue) refuse(n int) {
 	q.mu.Unlock()
 }
 
-// take returns all that waits.
+// take returns all that waits. It counts as waiting until it is given back.
 func (q *queue) take() (packets [][]look) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	packets, q.packets, q.length = q.packets, nil, 0
+	packets, q.packets = q.packets, nil
 	return packets
 }
 
@@ -99,10 +99,10 @@ func (q *queue) give(packets [][]look) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, p := range packets {
-		if len(q.free) == maxFree {
-			return
+		q.length -= len(p)
+		if len(q.free) < maxFree {
+			q.free = append(q.free, p[:0])
 		}
-		q.free = append(q.free, p[:0])
 	}
 }
 

@@ -106,8 +106,8 @@ type reader struct {
 	first, last int64
 	set         storage.ChunkSeriesSet
 	chunks      chunks.Iterator
-	samples     chunkenc.Iterator
-	count       int
+	samples     chunkenc.Iterator // nil between chunks
+	spare       chunkenc.Iterator // used again, so that a chunk costs no memory
 }
 
 // read returns a reader of a check's series called name within [first, last].
@@ -127,6 +127,14 @@ func read(ctx context.Context, q storage.ChunkQuerier, first, last int64, name s
 // untrimmed asks for whole chunks: to cut them would be to write them anew.
 func untrimmed(first, last int64) *storage.SelectHints {
 	return &storage.SelectHints{Start: first, End: last, DisableTrimming: true, Step: 1}
+}
+
+// within makes r a reader of one series.
+func (r *reader) within(ctx context.Context, first, last int64, series storage.ChunkSeries) {
+	*r = reader{
+		ctx: ctx, first: first, last: last, spare: r.spare,
+		set: storage.EmptyChunkSeriesSet(), chunks: series.Iterator(r.chunks),
+	}
 }
 
 // next goes to the next sample.
@@ -168,7 +176,8 @@ func (r *reader) nextChunk() bool {
 				r.samples, r.err = nil, errors.New("a chunk is not there")
 				return false
 			}
-			r.samples = meta.Chunk.Iterator(r.samples)
+			r.spare = meta.Chunk.Iterator(r.spare)
+			r.samples = r.spare
 			return true
 		}
 		r.samples = nil

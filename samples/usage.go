@@ -52,9 +52,7 @@ func (db *DB) Usage() Usage {
 	u.RawBytes = max(0, all-u.LogBytes)
 	u.MinuteBytes = folderBytes(filepath.Join(db.o.Dir, "minutes"))
 	u.AsideBytes = folderBytes(filepath.Join(db.o.Dir, aside))
-	if parts, err := os.ReadDir(filepath.Join(db.o.Dir, aside)); err == nil {
-		u.Aside = len(parts)
-	}
+	u.Aside = db.asides()
 	if open := db.opened.Load(); open != nil {
 		u.Series = open.raw.Head().NumSeries()
 		if first, ok := oldest(open.raw); ok {
@@ -68,6 +66,15 @@ func (db *DB) Usage() Usage {
 		}
 	}
 	return u
+}
+
+// asides counts the parts that lie set aside.
+func (db *DB) asides() int {
+	parts, err := os.ReadDir(filepath.Join(db.o.Dir, aside))
+	if err != nil {
+		return 0 // mostly: there is no such folder
+	}
+	return len(parts)
 }
 
 // oldest returns the time of the first sample of a database.
