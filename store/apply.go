@@ -36,7 +36,7 @@ func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sere
 		wanted[i].FromFile = true
 	}
 	var a Applied
-	err = s.write(ctx, "apply the file", func(tx *sql.Tx) error {
+	err = s.writeSpans(ctx, "apply the file", only(now), func(tx *sql.Tx) error {
 		living := make(map[string]sereno.Device)
 		for d, err := range allDevices(ctx, tx) {
 			if err != nil {

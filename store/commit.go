@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"sereno"
@@ -16,7 +17,17 @@ import (
 // What is said of checks that live no more is left out. When the disk is full
 // the error is ErrFull.
 func (s *Store) Commit(ctx context.Context, e *ledger.Entry) error {
-	return s.write(ctx, "commit", func(tx *sql.Tx) error {
+	ends := func(yield func(sereno.Instant) bool) {
+		for _, span := range e.Closed {
+			if !yield(span.End) {
+				return
+			}
+		}
+	}
+	return s.writeSpans(ctx, "commit", ends, func(tx *sql.Tx) error {
+		if s.postgres != nil {
+			return s.postgres.commit(tx, e)
+		}
 		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, putAbsences, putClockEvents} {
 			if err := put(tx, e); err != nil {
 				return err
@@ -37,9 +48,11 @@ const (
 		AND status = $4 AND cause = $5 AND proof_us = $6 AND uncertainty_us = $7 AND reason = $8`
 	updateState = `UPDATE states SET status = $2, cause = $3, begin_us = $4, proof_us = $5, uncertainty_us = $6, reason = $7 WHERE check_id = $1`
 
-	putIncident = `INSERT INTO incidents (id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $3 = 0 OR EXISTS (SELECT 1 FROM states WHERE check_id = $3)
-		ON CONFLICT (id) DO UPDATE SET device_id = excluded.device_id, check_id = excluded.check_id, vantage_id = excluded.vantage_id,
+	incidentColumns = `id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason`
+
+	putIncident = `INSERT INTO incidents (` + incidentColumns + `)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $3 = 0 OR EXISTS (SELECT 1 FROM states WHERE check_id = $3)` + replaceIncident
+	replaceIncident = ` ON CONFLICT (id) DO UPDATE SET device_id = excluded.device_id, check_id = excluded.check_id, vantage_id = excluded.vantage_id,
 		trouble = excluded.trouble, opened_us = excluded.opened_us, closed_us = excluded.closed_us, under_id = excluded.under_id, reason = excluded.reason`
 )
 
@@ -72,14 +85,18 @@ func closeSpans(tx *sql.Tx, e *ledger.Entry) error {
 			return err
 		}
 		if living > 0 && same == 0 {
-			return sereno.Errorf(sereno.Internal, "check %d already has another span that ends at %s", span.Check, span.End)
+			return otherSpan(span)
 		}
 	}
 	return nil
 }
 
+func otherSpan(s sereno.Span) error {
+	return sereno.Errorf(sereno.Internal, "check %d already has another span that ends at %s", s.Check, s.End)
+}
+
 func spanArgs(s sereno.Span) []any {
-	return []any{int64(s.Check), int64(s.End), int64(s.Begin), int64(s.Status), int64(s.Cause), int64(s.Proof), micros(s.Uncertainty), s.Reason}
+	return []any{int64(s.Check), int64(s.End), int64(s.Begin), int64(s.Status), int64(s.Cause), int64(s.Proof), micros(s.Uncertainty), storable(s.Reason)}
 }
 
 func openSpans(tx *sql.Tx, e *ledger.Entry) error {
@@ -93,13 +110,15 @@ func byCheck(spans []sereno.Span) []sereno.Span {
 }
 
 func stateArgs(s sereno.Span) []any {
-	return []any{int64(s.Check), int64(s.Status), int64(s.Cause), int64(s.Begin), int64(s.Proof), micros(s.Uncertainty), s.Reason}
+	return []any{int64(s.Check), int64(s.Status), int64(s.Cause), int64(s.Begin), int64(s.Proof), micros(s.Uncertainty), storable(s.Reason)}
 }
 
 func putIncidents(tx *sql.Tx, e *ledger.Entry) error {
-	return each(tx, putIncident, e.Incidents, func(i sereno.Incident) []any {
-		return []any{int64(i.ID), int64(i.Device), int64(i.Check), int64(i.Vantage), int64(i.Trouble), int64(i.Opened), int64(i.Closed), int64(i.Under), i.Reason}
-	})
+	return each(tx, putIncident, e.Incidents, incidentArgs)
+}
+
+func incidentArgs(i sereno.Incident) []any {
+	return []any{int64(i.ID), int64(i.Device), int64(i.Check), int64(i.Vantage), int64(i.Trouble), int64(i.Opened), int64(i.Closed), int64(i.Under), storable(i.Reason)}
 }
 
 func putAbsences(tx *sql.Tx, e *ledger.Entry) error {
@@ -113,6 +132,13 @@ func putAbsences(tx *sql.Tx, e *ledger.Entry) error {
 func putClockEvents(tx *sql.Tx, e *ledger.Entry) error {
 	return each(tx, `INSERT INTO clock_events (at_us, step_us) VALUES ($1, $2) ON CONFLICT (at_us, step_us) DO NOTHING`,
 		e.Clock, func(c sereno.ClockEvent) []any { return []any{int64(c.At), micros(c.Step)} })
+}
+
+// storable is a text as every engine can keep it: PostgreSQL knows neither NUL
+// nor what is no UTF-8. What a target sent may be in a reason, and must never
+// stop the ledger.
+func storable(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 // micros returns d as the store keeps it, cut to the microsecond.

@@ -248,6 +248,7 @@ type Draft struct {
 	tx     *sql.Tx
 	schema int64
 	ready  map[string]bool // tables that were emptied of what the migrations put there
+	months *months         // PostgreSQL's partitions; nil elsewhere
 }
 
 // Put adds rows of one table. Tables come in the order of Dump.
@@ -256,8 +257,9 @@ func (d *Draft) Put(ctx context.Context, t Table, rows []Row) error {
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	// One statement for many rows, for engines at the other end of a wire;
-	// SQLite is as fast with fewer.
+	if d.months != nil {
+		return d.putTogether(t, rows)
+	}
 	batch := max(1, min(len(rows), 2000/len(have.Columns)))
 	var insert *sql.Stmt
 	defer func() {
@@ -342,9 +344,12 @@ func Restore(ctx context.Context, url string, schema int64, fill func(*Draft) er
 	if latest := LatestSchema(); schema < 1 || schema > latest {
 		return sereno.Errorf(sereno.Invalid, "this was written by a newer Sereno (schema %d, this one knows %d): use that version", schema, latest)
 	}
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
-		return sereno.Errorf(sereno.Invalid, "%q is not the address of a store: write sqlite:PATH, such as sqlite:data/sereno.db", url)
+	if IsPostgres(url) {
+		return restorePostgres(ctx, url, schema, fill, log)
+	}
+	path, err := sqlitePath(url)
+	if err != nil {
+		return err
 	}
 	return restoreSQLite(ctx, path, schema, fill, log)
 }

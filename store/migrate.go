@@ -57,4 +57,4 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, version int
 	return nil
 }
 
-var migrationFolder = map[goose.Dialect]string{goose.DialectSQLite3: "sqlite"}
+var migrationFolder = map[goose.Dialect]string{goose.DialectSQLite3: "sqlite", goose.DialectPostgres: "postgres"}

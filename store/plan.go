@@ -50,7 +50,7 @@ func (s *Store) ReplaceDevice(ctx context.Context, d sereno.Device, now sereno.I
 		return old, new, err
 	}
 	new = given[0]
-	err = s.write(ctx, "replace a device", func(tx *sql.Tx) error {
+	err = s.writeSpans(ctx, "replace a device", only(now), func(tx *sql.Tx) error {
 		old, err = readDevice(ctx, tx, d.ID)
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func (s *Store) ReplaceDevice(ctx context.Context, d sereno.Device, now sereno.I
 // parent. The open spans and incidents of its checks end now.
 func (s *Store) RemoveDevice(ctx context.Context, id sereno.DeviceID, now sereno.Instant) (sereno.Device, error) {
 	var d sereno.Device
-	err := s.write(ctx, "remove a device", func(tx *sql.Tx) (err error) {
+	err := s.writeSpans(ctx, "remove a device", only(now), func(tx *sql.Tx) (err error) {
 		if d, err = readDevice(ctx, tx, id); err != nil {
 			return err
 		}

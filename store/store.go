@@ -27,6 +27,8 @@ type Store struct {
 	reader  *sql.DB           // a pool that cannot write
 	explain func(error) error // the engine's errors as sentences
 	release func() error      // what the engine holds besides the connections
+
+	postgres *postgres // nil for another engine
 }
 
 var _ ledger.Journal = (*Store)(nil)
@@ -35,14 +37,30 @@ var _ ledger.Journal = (*Store)(nil)
 // of what was asked is written then, and the same may be asked again.
 var ErrFull error = &sereno.Error{Kind: sereno.Internal, Text: "the disk is full"}
 
-// Open opens the store at url, "sqlite:PATH", makes it if there is none, and
-// brings its schema up to date. The folder of PATH is made with mode 0700, the
-// file with 0600.
+// ErrAway is in the tree of every error that says: the database cannot be used
+// now. Whether what was asked is written is not known then, and the same may be
+// asked again. The kind of such an error is Unavailable where waiting may help,
+// and another where somebody has to act, as after a change of the password.
+var ErrAway error = &sereno.Error{Kind: sereno.Unavailable, Text: "the database cannot be reached; ask again later"}
+
+// An Option changes how a store is opened.
+type Option func(*options)
+
+type options struct{ connections int }
+
+// Connections says how many connections a PostgreSQL store has at most, 10 by
+// default. A file has its own number.
+func Connections(n int) Option { return func(o *options) { o.connections = n } }
+
+// Open opens the store at url, "sqlite:PATH" or "postgres://…", and brings its
+// schema up to date. A file is made if there is none, with mode 0600 and its
+// folder with 0700; a database must be there.
 //
 // Errors are a sereno.Error of one sentence: what, where, what to do. A file
-// that is no store of Sereno's, or one of a newer Sereno, is left as it is.
-func Open(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
-	return open(ctx, url, latest, log)
+// that is no store of Sereno's, or one of a newer Sereno, is left as it is. A
+// server that does not answer gives ErrAway and the kind Unavailable.
+func Open(ctx context.Context, url string, log *slog.Logger, with ...Option) (*Store, error) {
+	return open(ctx, url, latest, log, with...)
 }
 
 // OpenAsItIs opens the store at url with the schema that it has, which may be
@@ -52,12 +70,50 @@ func OpenAsItIs(ctx context.Context, url string, log *slog.Logger) (*Store, erro
 	return open(ctx, url, asItIs, log)
 }
 
-func open(ctx context.Context, url string, version int64, log *slog.Logger) (*Store, error) {
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
-		return nil, sereno.Errorf(sereno.Invalid, "%q is not the address of a store: write sqlite:PATH, such as sqlite:data/sereno.db", url)
+func open(ctx context.Context, url string, version int64, log *slog.Logger, with ...Option) (*Store, error) {
+	if IsPostgres(url) {
+		var o options
+		for _, w := range with {
+			w(&o)
+		}
+		return openPostgres(ctx, url, version, o, log)
+	}
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
 	}
 	return openSQLite(ctx, path, version, log)
+}
+
+// IsPostgres reports whether url is the address of a PostgreSQL database.
+func IsPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+func sqlitePath(url string) (string, error) {
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok || path == "" {
+		return "", sereno.Errorf(sereno.Invalid, "%q is not the address of a store: write sqlite:PATH, such as sqlite:data/sereno.db, or postgres://USER:PASSWORD@HOST:5432/DATABASE", Redact(url))
+	}
+	return path, nil
+}
+
+// Redact returns the address of a store without its password.
+func Redact(address string) string {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return address
+	}
+	// What is before the last @ is who asks: a password may hold any sign.
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return address
+	}
+	user, _, secret := strings.Cut(rest[:at], ":")
+	if secret {
+		user += ":***"
+	}
+	return scheme + "://" + user + rest[at:]
 }
 
 // Close waits for what is under way and closes the store.
@@ -81,6 +137,13 @@ func (s *Store) write(ctx context.Context, doing string, f func(*sql.Tx) error) 
 		return s.failed(doing, err)
 	}
 	defer conn.Close()
+	if s.postgres != nil {
+		stop, err := guard(conn, writePatience)
+		if err != nil {
+			return s.failed(doing, err)
+		}
+		defer stop()
+	}
 	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return s.failed(doing, err)
@@ -95,9 +158,37 @@ func (s *Store) write(ctx context.Context, doing string, f func(*sql.Tx) error) 
 	return nil
 }
 
+// writeSpans is write for a transaction that closes spans, which end at the
+// given moments: there must be a partition for each.
+func (s *Store) writeSpans(ctx context.Context, doing string, ends iter.Seq[sereno.Instant], f func(*sql.Tx) error) error {
+	if s.postgres == nil {
+		return s.write(ctx, doing, f)
+	}
+	var made []month
+	err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
+		if made, err = s.postgres.months.partition(tx, ends); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if err == nil {
+		s.postgres.months.learn(made)
+	}
+	return err
+}
+
+// only is one moment.
+func only(at sereno.Instant) iter.Seq[sereno.Instant] {
+	return func(yield func(sereno.Instant) bool) { yield(at) }
+}
+
 // read does f in one transaction that sees one moment and cannot write.
 func (s *Store) read(ctx context.Context, doing string, f func(*sql.Tx) error) error {
-	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	moment := &sql.TxOptions{ReadOnly: true}
+	if s.postgres != nil {
+		moment.Isolation = sql.LevelRepeatableRead // SQLite has nothing less
+	}
+	tx, err := s.reader.BeginTx(ctx, moment)
 	if err != nil {
 		return s.failed(doing, err)
 	}

@@ -189,3 +189,22 @@ func crowded(b *rig) {
 	}
 	b.sound()
 }
+
+// unspeakable is what a target that means harm may bring into a reason.
+func unspeakable(b *rig) {
+	check := b.check("a")
+	bad := "\x00 a\xff b\xc3("
+	b.commit(ledger.Entry{
+		Closed:    []sereno.Span{{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(1), Proof: t0, Reason: bad}},
+		Open:      []sereno.Span{{Check: check, Status: sereno.Down, Begin: at(1), Proof: at(1), Reason: bad}},
+		Incidents: []sereno.Incident{{ID: 1, Device: 1, Check: check, Opened: at(1), Reason: bad}},
+	})
+	in, err := b.OpenIncidents(b.Context())
+	b.must(err)
+	got := []string{in[0].Reason}
+	for _, s := range collect(b, b.Spans(b.Context(), check, t0, at(9))) {
+		got = append(got, s.Reason)
+	}
+	const kept = "\uFFFD a\uFFFD b\uFFFD("
+	same(b, "reasons", got, []string{kept, kept, kept})
+}
