@@ -23,9 +23,10 @@ const (
 	Suspended                     // boot-time clock ran on, monotonic clock did not
 	Stall                         // both ran on, the process did not
 	ClockStep                     // the wall clock was set forward
+	Restored                      // a backup was put in place: what was between is not in it
 )
 
-var absenceCauseNames = [...]string{"power_loss", "reboot", "crash", "stopped", "suspended", "stalled", "clock_step"}
+var absenceCauseNames = [...]string{"power_loss", "reboot", "crash", "stopped", "suspended", "stalled", "clock_step", "restored"}
 
 func (c AbsenceCause) String() string { return absenceCauseNames[c] }
 
@@ -62,5 +63,6 @@ func (c AbsenceCause) Sentence() string {
 	return [...]string{
 		"power loss or hard reset", "shutdown or reboot", "it crashed or was killed", "it was stopped",
 		"the machine was suspended", "the process did not get to run", "the clock was set forward",
+		"a backup was restored",
 	}[c]
 }

@@ -21,6 +21,10 @@ type Mark struct {
 	Clean   bool          // the last one of a process that was stopped in order
 	Every   time.Duration // how long after it the next one was to come; 0: not known
 	PID     int           // the process that wrote it
+
+	// Restored: it was left by a restore and says when the backup was made.
+	// Whatever was watched since then is not in it.
+	Restored bool
 }
 
 // follows reports whether r is a later reading of m's boot.
@@ -63,6 +67,10 @@ func AbsenceAtStart(m Mark, now Reading, nowLedger Instant) (Absence, bool) {
 	}
 	a := Absence{Begin: m.Ledger, End: max(nowLedger, m.Ledger), Cause: causeAtStart(m, now)}
 	a.Unsure = !m.follows(now) && now.Wall < m.Wall
+	if m.Restored {
+		a.Cause = Restored
+		return a, true
+	}
 	if m.Clean {
 		return a, a.End.Sub(a.Begin) > m.Every+StallTolerance
 	}

@@ -173,6 +173,8 @@ func (d *desk) do(word string) {
 		d.r.Chip = false
 	case "lose": // the file of the marks
 		d.mark = Mark{}
+	case "restore": // a backup that was made just now
+		d.mark = Mark{Reading: Reading{Wall: d.r.Wall}, Ledger: d.now, Settled: d.now, Restored: true}
 	default:
 		d.t.Fatalf("no such word: %q", word)
 	}
@@ -225,6 +227,9 @@ func TestTimeline(t *testing.T) {
 			"the file of the marks is lost", "start; run 10s; sleep 1h; run 10s; kill; lose; wait 1m; start",
 			"suspended 1h0m0.1s±100ms, crash 1m10s±1m10s?",
 		},
+
+		{"a backup is restored", "start; run 1h; kill; restore; wait 3h; start; run 1m", "restored 3h0m0s"},
+		{"a backup is restored at once, on another machine", "start; run 1h; kill; restore; off 1s; start", "restored 1s"},
 
 		{"asleep over night", "start; run 1m; sleep 8h; run 1m", "suspended 8h0m0.1s±100ms"},
 		{"stopped by a signal", "start; run 1m; stall 5s; run 1m", "stalled 5s±250ms"},

@@ -18,7 +18,7 @@ type Absence struct {
 	End         sereno.Instant      `json:"end" format:"date-time"`
 	Seconds     Seconds             `json:"seconds"`
 	Uncertainty Seconds             `json:"uncertainty_seconds" doc:"The true begin may be this much later than the last sign of life"`
-	Cause       sereno.AbsenceCause `json:"cause" enum:"power_loss,reboot,crash,stopped,suspended,stalled,clock_step"`
+	Cause       sereno.AbsenceCause `json:"cause" enum:"power_loss,reboot,crash,stopped,suspended,stalled,clock_step,restored"`
 	Unsure      bool                `json:"unsure" doc:"The clock could not be trusted when it was written down"`
 	Checks      int                 `json:"checks" doc:"How many checks could not be seen"`
 }

@@ -24,7 +24,7 @@ func markOf(n int) sereno.Mark {
 			Wall: at, Boot: time.Duration(n) * time.Second, Mono: time.Duration(n) * time.Minute,
 			BootID: "1b4e28ba-2fa1-11d2-883f-0016d3cca427", Synced: n%2 == 0, Chip: n%3 == 0,
 		},
-		Ledger: at + 1, Settled: at - 1, Clean: n%5 == 0, Every: 5 * time.Second, PID: n,
+		Ledger: at + 1, Settled: at - 1, Clean: n%5 == 0, Every: 5 * time.Second, PID: n, Restored: n%7 == 0,
 	}
 }
 
@@ -69,7 +69,7 @@ func reopen(t *testing.T, path string) (sereno.Mark, bool, string) {
 }
 
 func TestTheLastMarkIsFound(t *testing.T) {
-	for n := range 6 {
+	for n := range 8 {
 		path := written(t, n)
 		last, found, said := reopen(t, path)
 		if found != (n > 0) || found && last != markOf(n) || said != "" {

@@ -38,6 +38,7 @@ const (
 	flagSynced = 1 << iota
 	flagChip
 	flagClean
+	flagRestored
 	flagsEnd
 )
 
@@ -63,6 +64,9 @@ func encodeSlot(number uint64, m sereno.Mark) []byte {
 	}
 	if m.Clean {
 		r.Flags |= flagClean
+	}
+	if m.Restored {
+		r.Flags |= flagRestored
 	}
 	b, err := binary.Append(make([]byte, 0, recordSize+4), binary.LittleEndian, r)
 	if err != nil {
@@ -96,5 +100,6 @@ func decodeSlot(b []byte) (number uint64, m sereno.Mark, err error) {
 			Synced: r.Flags&flagSynced != 0, Chip: r.Flags&flagChip != 0,
 		},
 		Ledger: r.Ledger, Settled: r.Settled, Clean: r.Flags&flagClean != 0, Every: r.Every, PID: int(r.PID),
+		Restored: r.Flags&flagRestored != 0,
 	}, nil
 }

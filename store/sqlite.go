@@ -105,6 +105,9 @@ func create(path string, fill func(*sql.DB) error, options ...string) error {
 	}
 	if err != nil {
 		discard()
+		if sereno.KindOf(err) != sereno.Internal {
+			return err
+		}
 		return fmt.Errorf("make %s: %w", path, explainSQLite(path)(err))
 	}
 	if err := os.Rename(draft, path); err != nil {
