@@ -12,11 +12,11 @@ import (
 // every folder directly in x that has no line of its own.
 const layers = `
 	.
-	probe clock vantage resolve
+	probe clock vantage resolve sheet
 	probe/*
 	probe/all
 	schedule ledger
-	store samples
+	store samples spool
 	store/migration
 	store/storetest
 	prometheus export report backup doctor
