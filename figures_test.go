@@ -257,8 +257,8 @@ func TestTogether(t *testing.T) {
 			t.Errorf("%s: %s gives %v, want %v", test.rule, test.devices, got, want)
 		}
 	}
-	if f := NewSweep(1, 100).Figures(Counting{}); f.Unknown != f.Window() {
-		t.Errorf("no device: %+v", f)
+	if spans := NewSweep(1, 100).Spans(); len(spans) != 0 {
+		t.Errorf("no device: %v", spans)
 	}
 }
 
@@ -286,16 +286,18 @@ func TestAnyFleet(t *testing.T) {
 			texts = append(texts, drawTale(t))
 		}
 		from, to := drawWindow(t, texts[0])
-		fleet := NewFleet(c, from, to)
+		var mean Mean
+		sweep := NewSweep(from, to)
 		var up, of time.Duration
 		for _, text := range texts {
 			own := c.Tally(slices.Values(tale(text)), from, to)
-			fleet.Add(tale(text), own)
+			mean.Add(own)
+			sweep.Add(tale(text))
 			u, o := own.Counted()
 			up, of = up+u, of+o
 		}
-		if fleet.Up != (Total{}).Plus(up) || fleet.Of != (Total{}).Plus(of) || fleet.Devices != len(texts) {
-			t.Fatalf("%q: %+v, want %v of %v", texts, fleet, up, of)
+		if mean.Up != (Total{}).Plus(up) || mean.Of != (Total{}).Plus(of) || mean.Devices != len(texts) {
+			t.Fatalf("%q: %+v, want %v of %v", texts, mean, up, of)
 		}
 		// One microsecond after the other.
 		rank := map[byte]int{'p': 1, 'u': 2, 'g': 3, '?': 4, 'b': 5, 'd': 6}
@@ -310,7 +312,7 @@ func TestAnyFleet(t *testing.T) {
 			worst = append(worst, w)
 		}
 		n := slices.Index(worst, ' ')
-		if got, want := fleet.Together(), c.count(string(worst[:n]), from, to); got.Up != want.Up || got.Degraded != want.Degraded || got.Down != want.Down ||
+		if got, want := c.Tally(slices.Values(sweep.Spans()), from, to), c.count(string(worst[:n]), from, to); got.Up != want.Up || got.Degraded != want.Degraded || got.Down != want.Down ||
 			got.Behind != want.Behind || got.Unknown != want.Unknown || got.Paused != want.Paused || got.Outages != want.Outages || got.Longest != want.Longest {
 			t.Fatalf("%q [%d, %d):\n got %+v\nwant %+v", texts, from, to, got, want)
 		}
@@ -437,6 +439,6 @@ func BenchmarkSweep(b *testing.B) {
 		for _, spans := range tracks {
 			s.Add(spans)
 		}
-		s.Figures(Counting{})
+		s.Spans()
 	}
 }

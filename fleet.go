@@ -31,47 +31,33 @@ func (t Total) Mean(n int) time.Duration {
 	return time.Duration(whole)*time.Second + time.Duration((rest*1e6+t.Micros)/int64(n))*time.Microsecond
 }
 
-// A Fleet is the figures of many devices over one window [From, To), twice: the
-// mean over the devices, weighted by the time that counts, and the time in
-// which all of them were up.
-type Fleet struct {
-	From, To Instant
-	Counting Counting
-	Devices  int
-
-	// What the devices have in sum.
-	Up, Of          Total // Counted
-	Seen, Watchable Total // by which coverage is told
+// A Mean is the figures of many devices over one window, weighted by the time
+// that counts of each. The zero Mean is of no device.
+type Mean struct {
+	Devices         int
+	Up, Of          Total // as Counted tells
+	Seen, Watchable Total // as coverage is made from
 	Downtime        Total
 	Outages         int
-
-	together Sweep
 }
 
-// NewFleet begins with no device.
-func NewFleet(c Counting, from, to Instant) *Fleet {
-	return &Fleet{From: from, To: to, Counting: c, together: Sweep{from: from, to: to}}
-}
-
-// Add takes in a device: its spans, as they tile the window, and its figures of
-// that same window and counting.
-func (f *Fleet) Add(spans []Span, own Figures) {
-	up, of := own.Counted()
-	f.Devices++
-	f.Up, f.Of = f.Up.Plus(up), f.Of.Plus(of)
-	f.Seen, f.Watchable = f.Seen.Plus(own.Seen()), f.Watchable.Plus(own.Watchable()-own.Outside)
-	f.Downtime = f.Downtime.Plus(own.Downtime())
-	f.Outages += own.Outages
-	f.together.Add(spans)
+// Add takes in the figures of a device.
+func (m *Mean) Add(f Figures) {
+	up, of := f.Counted()
+	m.Devices++
+	m.Up, m.Of = m.Up.Plus(up), m.Of.Plus(of)
+	m.Seen, m.Watchable = m.Seen.Plus(f.Seen()), m.Watchable.Plus(f.Watchable())
+	m.Downtime = m.Downtime.Plus(f.Downtime())
+	m.Outages += f.Outages
 }
 
 // Uptime returns the share of the time that counts, of all devices, in which
 // they were up; ok is false when nothing counts.
-func (f *Fleet) Uptime() (share float64, ok bool) { return f.Up.over(f.Of) }
+func (m *Mean) Uptime() (share float64, ok bool) { return m.Up.over(m.Of) }
 
-// Coverage returns the share of the time of all devices, since each was there,
-// in which their status was known; ok is false when there was no such time.
-func (f *Fleet) Coverage() (share float64, ok bool) { return f.Seen.over(f.Watchable) }
+// Coverage returns the share of the windows of all devices, without maintenance
+// and pauses, in which their status was known; ok is false when none is left.
+func (m *Mean) Coverage() (share float64, ok bool) { return m.Seen.over(m.Watchable) }
 
 func (t Total) over(whole Total) (float64, bool) {
 	if whole.Seconds <= 0 && whole.Micros <= 0 {
@@ -79,10 +65,6 @@ func (t Total) over(whole Total) (float64, bool) {
 	}
 	return t.Float() / whole.Float(), true
 }
-
-// Together returns the figures of all devices as if they were one, which is as
-// it is: see Sweep.
-func (f *Fleet) Together() Figures { return f.together.Figures(f.Counting) }
 
 // A Sweep finds the time in which all of many devices were up, from their
 // spans that are not Up alone: thousands of devices over a year take a
@@ -147,9 +129,6 @@ func (s *Sweep) stretch(c condition, begin, end Instant) {
 	}
 	s.edges = append(s.edges, uint64(begin-s.from)<<edgeBits|uint64(c)<<1|1, uint64(end-s.from)<<edgeBits|uint64(c)<<1)
 }
-
-// Figures tells the figures of all together.
-func (s *Sweep) Figures(c Counting) Figures { return c.Tally(slices.Values(s.Spans()), s.from, s.to) }
 
 // Spans returns what they were together, in order. It says nothing of time in
 // which none was there.

@@ -61,9 +61,9 @@ func DeviceStatus(checks []CheckView) CheckView {
 }
 
 // MergeSpans derives the spans of a device in [from, to) from the spans of its
-// checks, each in order. They tile the window. A check that was up counts as
-// answering for as long as its span lasts. With one check the spans are the
-// check's own.
+// checks, each in order. They tile the window; the first begins when its status
+// did, as far as the spans tell. A check that was up counts as answering for as
+// long as its span lasts. With one check the spans are the check's own.
 func MergeSpans(checks [][]Span, echo []bool, from, to Instant) []Span {
 	if len(checks) == 1 {
 		return checks[0]
@@ -100,7 +100,11 @@ func MergeSpans(checks [][]Span, echo []bool, from, to Instant) []Span {
 			merged[n-1].End = bounds[i+1]
 			continue
 		}
-		merged = append(merged, Span{Status: d.Status, Cause: d.Cause, Begin: at, Proof: at, End: bounds[i+1], Reason: d.Reason})
+		begin := at
+		if at == from && d.Since != 0 {
+			begin = min(at, d.Since)
+		}
+		merged = append(merged, Span{Status: d.Status, Cause: d.Cause, Begin: begin, Proof: begin, End: bounds[i+1], Reason: d.Reason})
 	}
 	return merged
 }

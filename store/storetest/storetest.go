@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"a repeated entry changes nothing", repeated},
 		{"an entry is written whole or not at all", whole},
 		{"news of the dead is left out", dead},
+		{"a reason that is no text is made one", unspeakable},
 		{"spans that touch a window", windows},
 		{"incidents", incidents},
 		{"absences", absences},
@@ -47,6 +48,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"what was given up is not done", givenUp},
 		{"readers and writers at once", crowded},
 		{"random lives tile and sum exactly", lives},
+		{"meter readings and spans that are not up give the same figures", meters},
+		{"meters of the removed", deadMeters},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)

@@ -28,9 +28,9 @@ CREATE TABLE starts (
 ) STRICT;
 
 -- Meter readings: how long a check had been in each status, from its creation
--- to at_us, a full hour. A check has one after each hour in which its status
--- changed; until the next it goes on in the status it has. The figures of a
--- window are the difference of two readings, each with the spans since it.
+-- to at_us, a full hour. A check has one at the full hour before each of its
+-- changes. The figures of a window are the difference of two readings, each
+-- with the spans since it.
 CREATE TABLE meters (
     check_id    INTEGER NOT NULL,
     at_us       INTEGER NOT NULL,
@@ -41,6 +41,7 @@ CREATE TABLE meters (
     unknown_us  INTEGER NOT NULL,
     paused_us   INTEGER NOT NULL,
     outages     INTEGER NOT NULL, -- begun before at_us
+    ailing      INTEGER NOT NULL, -- it was down when it was last seen
     PRIMARY KEY (check_id, at_us)
 ) STRICT, WITHOUT ROWID;
 
