@@ -7,6 +7,7 @@ import (
 
 	"sereno"
 	"sereno/export"
+	"sereno/sheet"
 )
 
 // BenchmarkResponses exports an hour of 100 devices at 1 s from real samples.
@@ -33,7 +34,7 @@ func BenchmarkResponses(b *testing.B) {
 		r    export.Request
 	}{
 		{"looks.csv", export.Request{Subject: export.Looks}},
-		{"looks.ndjson", export.Request{Subject: export.Looks, Format: export.NDJSON}},
+		{"looks.ndjson", export.Request{Subject: export.Looks, Format: sheet.NDJSON}},
 		{"responses.csv", export.Request{Subject: export.Responses}},
 		{"wide.csv", export.Request{Subject: export.Responses, Wide: true}},
 	} {

@@ -18,10 +18,10 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"sereno"
+	"sereno/sheet"
 	"sereno/store"
 )
 
@@ -41,50 +41,17 @@ var subjects = [...]string{"looks", "spans", "incidents", "absences", "responses
 func (s Subject) String() string { return subjects[s] }
 
 // ParseSubject reads the name of a Subject.
-func ParseSubject(name string) (Subject, error) { return named[Subject](subjects[:], name, "export") }
-
-// A Format is how a table is written.
-//
-// CSV is that of RFC 4180: a line of headings, CRLF, a cell in quotes where it
-// must be, UTF-8 without a byte-order mark. What is not known is an empty cell.
-// Spreadsheets take a cell that begins with = + - @ (or a control character)
-// for a formula and would run it, and the names of devices come from
-// elsewhere: such a text, and one that begins with an apostrophe, gets one
-// apostrophe in front of it. Numbers and times are never texts in this sense.
-//
-// JSON and NDJSON have every text as it is, and null for what is not known.
-type Format uint8
-
-const (
-	CSV    Format = iota // RFC 4180
-	JSON                 // one array of objects
-	NDJSON               // one object a line
-)
-
-var formats = [...]string{"csv", "json", "ndjson"}
-
-func (f Format) String() string { return formats[f] }
-
-// ParseFormat reads the name of a Format.
-func ParseFormat(name string) (Format, error) { return named[Format](formats[:], name, "format") }
-
-// ContentType is the media type of a Format.
-func (f Format) ContentType() string {
-	return [...]string{"text/csv; charset=utf-8; header=present", "application/json", "application/x-ndjson"}[f]
-}
-
-func named[T ~uint8](names []string, name, what string) (T, error) {
-	if i := slices.Index(names, name); i >= 0 {
-		return T(i), nil
+func ParseSubject(name string) (Subject, error) {
+	if i := slices.Index(subjects[:], name); i >= 0 {
+		return Subject(i), nil
 	}
-	last := len(names) - 1
-	return 0, sereno.Errorf(sereno.Invalid, "there is no %s %q, only %s and %s", what, name, strings.Join(names[:last], ", "), names[last])
+	return 0, sereno.Errorf(sereno.Invalid, "there is no export %q, only looks, spans, incidents, absences and responses", name)
 }
 
 // A Request says what is wanted.
 type Request struct {
 	Subject  Subject
-	Format   Format
+	Format   sheet.Format
 	From, To sereno.Instant // [From, To)
 	Now      sereno.Instant // what is later is not known yet
 	Device   string         // only the devices that had this name, or the one with this id; "" for all
@@ -133,12 +100,10 @@ type target struct {
 	from, to sereno.Instant // the part of the window in which it can have looked
 }
 
-// MaxWindow is how long a window may be: lengths of time end at 292 years.
-const MaxWindow = 100 * 366 * 24 * time.Hour
-
 // Prepare finds out whether an export can be done, before the first byte of it
 // is written. Mistakes are sereno.Errors, whose Field is the name of the
-// setting: "from", "device", "wide" and so on.
+// setting: "from", "device", "wide" and so on. Without samples, which may be
+// nil, there are neither looks nor responses.
 func Prepare(ctx context.Context, facts Facts, samples Samples, r Request) (*Job, error) {
 	if r.Zone == nil {
 		r.Zone = time.UTC
@@ -155,6 +120,9 @@ func Prepare(ctx context.Context, facts Facts, samples Samples, r Request) (*Job
 		return nil, err
 	}
 	if r.Subject == Looks || r.Subject == Responses {
+		if samples == nil {
+			return nil, sereno.Errorf(sereno.NotFound, "there are no %s: this Sereno keeps no samples (samples are off in its configuration)", r.Subject)
+		}
 		return j, j.prepareLooks(ctx)
 	}
 	return j, nil
@@ -169,8 +137,8 @@ func (r *Request) check() error {
 		return invalid("from", "the window begins at %s, which is not before its end, %s", r.From, r.To)
 	case r.From >= r.Now:
 		return invalid("from", "the window begins at %s, which is yet to come: it is %s", r.From, r.Now)
-	case r.From < 0:
-		return invalid("from", "the window begins at %s: there was nothing to watch before 1970", r.From)
+	case r.From.Time().Before(r.To.Time().Add(-sereno.MaxWindow)):
+		return invalid("from", "a window is at most 100 years long: %s is too long before its end, %s", r.From, r.To)
 	case r.Subject == Absences && (r.Device != "" || r.Tag != ""):
 		return invalid("device", "absences are those of Sereno itself: leave out device and tag")
 	case r.Wide && r.Subject != Responses:
@@ -236,7 +204,7 @@ func (j *Job) eachLife(ctx context.Context, q store.LifeQuery) error {
 // Write writes the whole table to w and returns the number of its rows. When it
 // fails, what was written is not the whole.
 func (j *Job) Write(ctx context.Context, w io.Writer) (rows int64, err error) {
-	t := newTable(w, j.Format, j.Zone)
+	t := sheet.New(w, j.Format, j.Zone)
 	switch {
 	case j.Subject == Looks:
 		err = j.looks(ctx, t)
@@ -252,9 +220,9 @@ func (j *Job) Write(ctx context.Context, w io.Writer) (rows int64, err error) {
 		err = j.absences(ctx, t)
 	}
 	if err == nil {
-		err = t.finish()
+		err = t.Finish()
 	}
-	return t.rows, err
+	return t.Rows(), err
 }
 
 // FileName is what the file of an export might be called.

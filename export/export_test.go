@@ -21,6 +21,7 @@ import (
 	"sereno/export"
 	"sereno/ledger"
 	"sereno/samples"
+	"sereno/sheet"
 	"sereno/store"
 )
 
@@ -134,16 +135,16 @@ func (w *world) export(r export.Request) (string, error) {
 }
 
 // count reads a table with the parsers that others use.
-func count(t testing.TB, f export.Format, text []byte) int64 {
+func count(t testing.TB, f sheet.Format, text []byte) int64 {
 	t.Helper()
 	switch f {
-	case export.CSV:
+	case sheet.CSV:
 		rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
 		return int64(len(rows) - 1)
-	case export.JSON:
+	case sheet.JSON:
 		var rows []map[string]any
 		if err := json.Unmarshal(text, &rows); err != nil {
 			t.Fatalf("%v in\n%s", err, text)
@@ -253,7 +254,7 @@ func TestGolden(t *testing.T) {
 		{"spans-plant1", export.Request{Subject: export.Spans, Tag: "site:plant1", From: at(200), To: at(303)}},
 		{"looks-none", export.Request{Subject: export.Looks, From: at(2000)}},
 	} {
-		for _, f := range []export.Format{export.CSV, export.JSON, export.NDJSON} {
+		for _, f := range []sheet.Format{sheet.CSV, sheet.JSON, sheet.NDJSON} {
 			t.Run(c.name+"."+f.String(), func(t *testing.T) {
 				r := c.r
 				r.Format = f
@@ -298,7 +299,7 @@ func TestWhatCannotBeExported(t *testing.T) {
 			}
 		})
 	}
-	if _, err := export.ParseFormat("xls"); err == nil || err.Error() != `there is no format "xls", only csv, json and ndjson` {
+	if _, err := sheet.ParseFormat("xls"); err == nil || err.Error() != `there is no format "xls", only csv, json and ndjson` {
 		t.Error(err)
 	}
 	if s, err := export.ParseSubject("responses"); s != export.Responses || err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sereno"
+	"sereno/sheet"
 	"sereno/store"
 )
 
@@ -12,8 +13,8 @@ const pageSpans = 4096
 
 // spans writes the spans that touch the window, by device, check and time, each
 // with its true begin and end.
-func (j *Job) spans(ctx context.Context, t *table) error {
-	t.begin("device_id", "device", "address", "check_id", "check", "status", "cause", "begin", "end", "seconds", "uncertainty_seconds", "proof", "reason")
+func (j *Job) spans(ctx context.Context, t *sheet.Table) error {
+	t.Begin("device_id", "device", "address", "check_id", "check", "status", "cause", "begin", "end", "seconds", "uncertainty_seconds", "proof", "reason")
 	var page []sereno.Span
 	for i := range j.targets {
 		of := &j.targets[i]
@@ -43,28 +44,28 @@ func (j *Job) spans(ctx context.Context, t *table) error {
 	return ctx.Err()
 }
 
-func (j *Job) span(t *table, of *target, s sereno.Span) error {
+func (j *Job) span(t *sheet.Table, of *target, s sereno.Span) error {
 	end, length := j.lasted(s.Begin, s.End)
-	t.integer(int64(of.device))
-	t.text(of.name)
-	t.text(of.address)
-	t.integer(int64(of.check))
-	t.text(of.how)
-	t.word(s.Status.String())
-	t.word(s.Cause.String())
-	t.moment(s.Begin)
-	t.moment(end)
-	t.seconds(length)
-	t.seconds(s.Uncertainty)
-	t.moment(s.Proof)
-	t.text(s.Reason)
-	return t.end()
+	t.Integer(int64(of.device))
+	t.Text(of.name)
+	t.Text(of.address)
+	t.Integer(int64(of.check))
+	t.Text(of.how)
+	t.Word(s.Status.String())
+	t.Word(s.Cause.String())
+	t.Moment(s.Begin)
+	t.Moment(end)
+	t.Seconds(length)
+	t.Seconds(s.Uncertainty)
+	t.Moment(s.Proof)
+	t.Text(s.Reason)
+	return t.End()
 }
 
 // incidents writes the incidents that touch the window, as they were opened.
 // Those of the vantage point itself are left out when devices are selected.
-func (j *Job) incidents(ctx context.Context, t *table) error {
-	t.begin("id", "device_id", "device", "address", "check_id", "check", "vantage_id", "status", "opened", "closed", "seconds", "under", "reason")
+func (j *Job) incidents(ctx context.Context, t *sheet.Table) error {
+	t.Begin("id", "device_id", "device", "address", "check_id", "check", "vantage_id", "status", "opened", "closed", "seconds", "under", "reason")
 	of := make(map[sereno.CheckID]*target, len(j.targets))
 	for i := range j.targets {
 		of[j.targets[i].check] = &j.targets[i]
@@ -96,27 +97,27 @@ func (j *Job) incidents(ctx context.Context, t *table) error {
 	}
 }
 
-func (j *Job) incident(t *table, of *target, i sereno.Incident) error {
+func (j *Job) incident(t *sheet.Table, of *target, i sereno.Incident) error {
 	closed, length := j.lasted(i.Opened, i.Closed)
-	t.integer(int64(i.ID))
-	t.idOrNull(int64(of.device))
-	t.textOrNull(of.name)
-	t.textOrNull(of.address)
-	t.idOrNull(int64(of.check))
-	t.textOrNull(of.how)
-	t.integer(int64(i.Vantage))
-	t.word(i.Trouble.String())
-	t.moment(i.Opened)
-	t.moment(closed)
-	t.seconds(length)
-	t.idOrNull(int64(i.Under))
-	t.text(i.Reason)
-	return t.end()
+	t.Integer(int64(i.ID))
+	t.IDOrNull(int64(of.device))
+	t.TextOrNull(of.name)
+	t.TextOrNull(of.address)
+	t.IDOrNull(int64(of.check))
+	t.TextOrNull(of.how)
+	t.Integer(int64(i.Vantage))
+	t.Word(i.Trouble.String())
+	t.Moment(i.Opened)
+	t.Moment(closed)
+	t.Seconds(length)
+	t.IDOrNull(int64(i.Under))
+	t.Text(i.Reason)
+	return t.End()
 }
 
 // absences writes the absences that touch the window, in order.
-func (j *Job) absences(ctx context.Context, t *table) error {
-	t.begin("begin", "end", "seconds", "uncertainty_seconds", "cause", "unsure", "checks")
+func (j *Job) absences(ctx context.Context, t *sheet.Table) error {
+	t.Begin("begin", "end", "seconds", "uncertainty_seconds", "cause", "unsure", "checks")
 	q := store.AbsenceQuery{From: j.From, To: j.To, Oldest: true, Limit: 1000}
 	for {
 		page, next, err := j.facts.Absences(ctx, q)
@@ -124,14 +125,14 @@ func (j *Job) absences(ctx context.Context, t *table) error {
 			return err
 		}
 		for _, a := range page {
-			t.moment(a.Begin)
-			t.moment(a.End)
-			t.seconds(a.End.Sub(a.Begin))
-			t.seconds(a.Uncertainty)
-			t.word(a.Cause.String())
-			t.truth(a.Unsure)
-			t.integer(int64(a.Checks))
-			if err := t.end(); err != nil {
+			t.Moment(a.Begin)
+			t.Moment(a.End)
+			t.Seconds(a.End.Sub(a.Begin))
+			t.Seconds(a.Uncertainty)
+			t.Word(a.Cause.String())
+			t.Truth(a.Unsure)
+			t.Integer(int64(a.Checks))
+			if err := t.End(); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/sheet"
 )
 
 // prepareLooks estimates how many looks there are, and finds out whether they
@@ -31,42 +32,42 @@ func (j *Job) prepareLooks(ctx context.Context) error {
 }
 
 // looks writes every look, by device and time.
-func (j *Job) looks(ctx context.Context, t *table) error {
-	t.begin("time", "device_id", "device", "check_id", "check", "kind", "vantage_id", "status", "rtt_ms")
+func (j *Job) looks(ctx context.Context, t *sheet.Table) error {
+	t.Begin("time", "device_id", "device", "check_id", "check", "kind", "vantage_id", "status", "rtt_ms")
 	return j.eachLook(ctx, func(of *target, r *sereno.Result) error {
-		t.moment(r.At)
-		t.integer(int64(of.device))
-		t.text(of.name)
-		t.integer(int64(of.check))
-		t.text(of.how)
-		t.word(of.kind)
-		t.integer(int64(r.Vantage))
-		t.word(r.Status.String())
+		t.Moment(r.At)
+		t.Integer(int64(of.device))
+		t.Text(of.name)
+		t.Integer(int64(of.check))
+		t.Text(of.how)
+		t.Word(of.kind)
+		t.Integer(int64(r.Vantage))
+		t.Word(r.Status.String())
 		if r.Status.Answered() {
-			t.milliseconds(r.RTT)
+			t.Milliseconds(r.RTT)
 		} else {
-			t.null()
+			t.Null()
 		}
-		return t.end()
+		return t.End()
 	})
 }
 
 // responses writes the log of response times, by device and time. Its times
 // are to the microsecond, about as finely as they are measured.
-func (j *Job) responses(ctx context.Context, t *table) error {
-	t.begin("time", "device", "address", "check", "rtt_ms", "status")
+func (j *Job) responses(ctx context.Context, t *sheet.Table) error {
+	t.Begin("time", "device", "address", "check", "rtt_ms", "status")
 	return j.eachLook(ctx, func(of *target, r *sereno.Result) error {
-		t.moment(r.At)
-		t.text(of.name)
-		t.text(of.address)
-		t.text(of.how)
+		t.Moment(r.At)
+		t.Text(of.name)
+		t.Text(of.address)
+		t.Text(of.how)
 		if r.Status.Answered() {
-			t.milliseconds(r.RTT.Round(time.Microsecond))
+			t.Milliseconds(r.RTT.Round(time.Microsecond))
 		} else {
-			t.null()
+			t.Null()
 		}
-		t.word(r.Status.String())
-		return t.end()
+		t.Word(r.Status.String())
+		return t.End()
 	})
 }
 

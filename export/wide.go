@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/sheet"
 )
 
 const (
@@ -67,8 +68,8 @@ type slot struct {
 // one column for each check. A cell is the mean of the answers in the step, or
 // "lost" (in JSON null) if there were looks but no answer; it is left out if
 // there was no look.
-func (j *Job) wide(ctx context.Context, t *table) error {
-	t.begin(append([]string{"time"}, j.headings()...)...)
+func (j *Job) wide(ctx context.Context, t *sheet.Table) error {
+	t.Begin(append([]string{"time"}, j.headings()...)...)
 	if len(j.targets) == 0 {
 		return nil
 	}
@@ -101,11 +102,11 @@ func (j *Job) wide(ctx context.Context, t *table) error {
 			if !seen[i] {
 				continue
 			}
-			t.moment(begin + step*sereno.Instant(i))
+			t.Moment(begin + step*sereno.Instant(i))
 			for _, s := range cells[i*len(j.targets):][:len(j.targets)] {
-				t.slot(s)
+				s.write(t, j.Format)
 			}
-			if err := t.end(); err != nil {
+			if err := t.End(); err != nil {
 				return err
 			}
 		}
@@ -116,16 +117,16 @@ func (j *Job) wide(ctx context.Context, t *table) error {
 	return nil
 }
 
-func (t *table) slot(s slot) {
+func (s slot) write(t *sheet.Table, f sheet.Format) {
 	switch {
 	case s.answered > 0:
-		t.milliseconds(time.Duration(s.sum / int64(s.answered)).Round(time.Microsecond))
+		t.Milliseconds(time.Duration(s.sum / int64(s.answered)).Round(time.Microsecond))
 	case s.lost == 0:
-		t.leaveOut()
-	case t.format == CSV:
-		t.word("lost")
+		t.LeaveOut()
+	case f == sheet.CSV:
+		t.Word("lost")
 	default:
-		t.null()
+		t.Null()
 	}
 }
 

@@ -1,9 +1,11 @@
-package export
+// Package sheet writes one table, cell by cell, as CSV, JSON or NDJSON.
+package sheet
 
 import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +14,43 @@ import (
 	"sereno"
 )
 
-// A table is written cell by cell, in the order of its columns.
-type table struct {
+// A Format is how a table is written.
+//
+// CSV is that of RFC 4180: a line of headings, CRLF, a cell in quotes where it
+// must be, UTF-8 without a byte-order mark. What is not known is an empty cell.
+// Spreadsheets take a cell that begins with = + - @ (or a control character)
+// for a formula and would run it, and the names of devices come from
+// elsewhere: such a text, and one that begins with an apostrophe, gets one
+// apostrophe in front of it. Numbers and times are never texts in this sense.
+//
+// JSON and NDJSON have every text as it is, and null for what is not known.
+type Format uint8
+
+const (
+	CSV    Format = iota // RFC 4180
+	JSON                 // one array of objects
+	NDJSON               // one object a line
+)
+
+var formats = [...]string{"csv", "json", "ndjson"}
+
+func (f Format) String() string { return formats[f] }
+
+// ParseFormat reads the name of a Format.
+func ParseFormat(name string) (Format, error) {
+	if i := slices.Index(formats[:], name); i >= 0 {
+		return Format(i), nil
+	}
+	return 0, sereno.Errorf(sereno.Invalid, "there is no format %q, only csv, json and ndjson", name)
+}
+
+// ContentType is the media type of a Format.
+func (f Format) ContentType() string {
+	return [...]string{"text/csv; charset=utf-8; header=present", "application/json", "application/x-ndjson"}[f]
+}
+
+// A Table is written cell by cell, in the order of its columns.
+type Table struct {
 	rows int64
 
 	w       io.Writer
@@ -32,12 +69,16 @@ type table struct {
 // flushAt is how many bytes are gathered before they are given on.
 const flushAt = 64 << 10
 
-func newTable(w io.Writer, format Format, zone *time.Location) *table {
-	return &table{w: w, format: format, zone: zone, minute: -1, buf: make([]byte, 0, flushAt+flushAt/4)}
+// New begins a table that is written to w; times are written in zone.
+func New(w io.Writer, format Format, zone *time.Location) *Table {
+	return &Table{w: w, format: format, zone: zone, minute: -1, buf: make([]byte, 0, flushAt+flushAt/4)}
 }
 
-// begin names the columns.
-func (t *table) begin(columns ...string) {
+// Rows returns how many rows there are so far.
+func (t *Table) Rows() int64 { return t.rows }
+
+// Begin names the columns.
+func (t *Table) Begin(columns ...string) {
 	if t.format == CSV {
 		for i, name := range columns {
 			if i > 0 {
@@ -55,7 +96,7 @@ func (t *table) begin(columns ...string) {
 }
 
 // cell begins the next cell.
-func (t *table) cell() {
+func (t *Table) cell() {
 	if t.format != CSV {
 		t.key()
 	} else if t.next > 0 {
@@ -65,7 +106,7 @@ func (t *table) cell() {
 }
 
 // key writes the name of the next cell, and what stands before it.
-func (t *table) key() {
+func (t *Table) key() {
 	switch {
 	case t.next > 0:
 		t.buf = append(t.buf, ',')
@@ -79,7 +120,8 @@ func (t *table) key() {
 	t.buf = append(t.buf, t.columns[t.next]...)
 }
 
-func (t *table) text(s string) {
+// Text writes a text that may come from anywhere.
+func (t *Table) Text(s string) {
 	t.cell()
 	if t.format == CSV {
 		t.buf = appendCSV(t.buf, s)
@@ -88,17 +130,17 @@ func (t *table) text(s string) {
 	}
 }
 
-// textOrNull writes a text, of which "" is none.
-func (t *table) textOrNull(s string) {
+// TextOrNull writes a text, of which "" is none.
+func (t *Table) TextOrNull(s string) {
 	if s == "" {
-		t.null()
+		t.Null()
 		return
 	}
-	t.text(s)
+	t.Text(s)
 }
 
-// word writes a text of our own, which needs no care.
-func (t *table) word(s string) {
+// Word writes a text of our own, which needs no care.
+func (t *Table) Word(s string) {
 	t.cell()
 	if t.format == CSV {
 		t.buf = append(t.buf, s...)
@@ -109,48 +151,50 @@ func (t *table) word(s string) {
 	t.buf = append(t.buf, '"')
 }
 
-func (t *table) integer(n int64) {
+// Integer writes a whole number.
+func (t *Table) Integer(n int64) {
 	t.cell()
 	t.buf = strconv.AppendInt(t.buf, n, 10)
 }
 
-// idOrNull writes an identity, of which 0 is none.
-func (t *table) idOrNull(n int64) {
+// IDOrNull writes an identity, of which 0 is none.
+func (t *Table) IDOrNull(n int64) {
 	if n == 0 {
-		t.null()
+		t.Null()
 		return
 	}
-	t.integer(n)
+	t.Integer(n)
 }
 
-func (t *table) truth(b bool) {
+// Truth writes true or false.
+func (t *Table) Truth(b bool) {
 	t.cell()
 	t.buf = strconv.AppendBool(t.buf, b)
 }
 
-// seconds writes a length of time, exactly.
-func (t *table) seconds(d time.Duration) {
+// Seconds writes a length of time, exactly.
+func (t *Table) Seconds(d time.Duration) {
 	t.cell()
 	t.buf = appendFixed(t.buf, int64(d/time.Microsecond), 1_000_000)
 }
 
-// milliseconds writes a length of time, exactly.
-func (t *table) milliseconds(d time.Duration) {
+// Milliseconds writes a length of time, exactly.
+func (t *Table) Milliseconds(d time.Duration) {
 	t.cell()
 	t.buf = appendFixed(t.buf, int64(d), 1_000_000)
 }
 
-// null writes that nothing is known.
-func (t *table) null() {
+// Null writes that nothing is known.
+func (t *Table) Null() {
 	t.cell()
 	if t.format != CSV {
 		t.buf = append(t.buf, "null"...)
 	}
 }
 
-// leaveOut leaves a cell empty, and its key out of an object. It is not for the
+// LeaveOut leaves a cell empty, and its key out of an object. It is not for the
 // first of a row.
-func (t *table) leaveOut() {
+func (t *Table) LeaveOut() {
 	if t.format == CSV {
 		t.cell()
 		return
@@ -158,10 +202,10 @@ func (t *table) leaveOut() {
 	t.next++
 }
 
-// moment writes a time; that of "never" is not known.
-func (t *table) moment(i sereno.Instant) {
+// Moment writes a time; that of "never" is not known.
+func (t *Table) Moment(i sereno.Instant) {
 	if i == 0 {
-		t.null()
+		t.Null()
 		return
 	}
 	t.cell()
@@ -178,7 +222,7 @@ const minuteLong = sereno.Instant(time.Minute / time.Microsecond)
 
 // appendMoment writes RFC 3339 with six decimals. Most of it is the same for a
 // minute, and calendars are slow.
-func (t *table) appendMoment(b []byte, i sereno.Instant) []byte {
+func (t *Table) appendMoment(b []byte, i sereno.Instant) []byte {
 	within := i % minuteLong
 	if within < 0 {
 		within += minuteLong
@@ -198,8 +242,8 @@ func (t *table) appendMoment(b []byte, i sereno.Instant) []byte {
 	return append(b, t.suffix...)
 }
 
-// end ends a row, and gives on what has gathered.
-func (t *table) end() error {
+// End ends a row, and gives on what has gathered.
+func (t *Table) End() error {
 	if t.format == CSV {
 		t.buf = append(t.buf, "\r\n"...)
 	} else {
@@ -216,7 +260,7 @@ func (t *table) end() error {
 	return t.flush()
 }
 
-func (t *table) flush() error {
+func (t *Table) flush() error {
 	if t.failed == nil {
 		_, t.failed = t.w.Write(t.buf)
 	}
@@ -224,8 +268,8 @@ func (t *table) flush() error {
 	return t.failed
 }
 
-// finish ends the table.
-func (t *table) finish() error {
+// Finish ends the table.
+func (t *Table) Finish() error {
 	if t.format == JSON {
 		if t.rows == 0 {
 			t.buf = append(t.buf, '[')
@@ -302,7 +346,7 @@ func appendEscaped(b []byte, s string) []byte {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
+	if err := e.Encode(strings.ToValidUTF8(s, string(utf8.RuneError))); err != nil {
 		panic(err) // a string always encodes
 	}
 	return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)

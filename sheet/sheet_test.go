@@ -1,4 +1,4 @@
-package export
+package sheet
 
 import (
 	"bytes"
@@ -31,17 +31,17 @@ func TestWhateverIsWrittenIsReadBack(t *testing.T) {
 		names := []string{"a", "b,c", "d"}
 		written := func(f Format) []byte {
 			var out bytes.Buffer
-			table := newTable(&out, f, time.UTC)
-			table.begin(names...)
+			table := New(&out, f, time.UTC)
+			table.Begin(names...)
 			for _, row := range rows {
 				for _, cell := range row {
-					table.text(cell)
+					table.Text(cell)
 				}
-				if err := table.end(); err != nil {
+				if err := table.End(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := table.finish(); err != nil {
+			if err := table.Finish(); err != nil {
 				t.Fatal(err)
 			}
 			return out.Bytes()
@@ -99,7 +99,7 @@ func TestMomentsAreWrittenAsTheCalendarWould(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		zone := rapid.SampledFrom(zones).Draw(t, "zone")
-		table := newTable(nil, CSV, zone)
+		table := New(nil, CSV, zone)
 		at := sereno.Instant(rapid.Int64Range(1, 4e15).Draw(t, "first"))
 		for range 5 {
 			want := at.Time().In(zone).Format("2006-01-02T15:04:05.000000Z07:00")
@@ -126,10 +126,10 @@ func TestNumbersAreExact(t *testing.T) {
 		{290 * 365 * 24 * time.Hour, "9145440000", "9145440000000"},
 	} {
 		var out bytes.Buffer
-		table := newTable(&out, CSV, time.UTC)
-		table.seconds(c.d)
-		table.milliseconds(c.d)
-		if err := table.finish(); err != nil || out.String() != c.seconds+","+c.milliseconds {
+		table := New(&out, CSV, time.UTC)
+		table.Seconds(c.d)
+		table.Milliseconds(c.d)
+		if err := table.Finish(); err != nil || out.String() != c.seconds+","+c.milliseconds {
 			t.Errorf("%d ns: %s (%v), want %s,%s", c.d, &out, err, c.seconds, c.milliseconds)
 		}
 	}
