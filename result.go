@@ -30,9 +30,10 @@ const (
 	Stalled          // our process did not run
 	Skipped          // the look could not be taken in its time
 	Unresolved       // the target's name has no address that we know of
+	Blind            // this vantage point was cut off
 )
 
-var faultNames = [...]string{"", "no_route", "no_socket", "refused", "overflow", "stalled", "skipped", "unresolved"}
+var faultNames = [...]string{"", "no_route", "no_socket", "refused", "overflow", "stalled", "skipped", "unresolved", "blind"}
 
 func (f Fault) String() string { return faultNames[f] }
 

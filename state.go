@@ -154,6 +154,36 @@ func (s State) Lose(from Instant, cause Cause, reason string) (State, Change) {
 	return s.become(Change{To: Unknown, Cause: cause, Begin: from, Proof: from, Reason: reason})
 }
 
+// Withdraw does as Lose does, and says so even of a state that is Unknown
+// already: what its latest looks said is not to be believed.
+func (s State) Withdraw(from Instant, cause Cause, reason string) (State, Change) {
+	s.Doubt, s.Tail = Run{}, Run{}
+	return s.become(Change{To: Unknown, Cause: cause, Begin: from, Proof: from, Reason: reason})
+}
+
+// Recall returns the state in which a start takes up a check: what its open
+// span says, and that it was seen so until settled, up to when all looks had
+// been judged and written. What later looks had brought into doubt is
+// forgotten.
+func Recall(p Policy, open Span, settled Instant) State {
+	s := State{Status: open.Status, Cause: open.Cause, Since: open.Begin}
+	if s.Status == Unknown {
+		return s
+	}
+	s.Evidence = max(open.Proof, Slot(open.Check, p.Interval, Judged(p, settled)))
+	if s.Status.Answered() {
+		s.Answered = s.Evidence
+	}
+	return s
+}
+
+// Judged returns up to when the looks of a check had been judged, where all
+// that was known by settled was: an answer may take the policy's timeout, and
+// a moment to be told.
+func Judged(p Policy, settled Instant) Instant {
+	return settled.Add(-p.Timeout - 100*time.Millisecond)
+}
+
 // Failing returns the first of the latest looks that brought no answer, for
 // whatever reason, since the last one that did; 0 if the latest look did.
 func (s State) Failing() Instant {

@@ -262,11 +262,7 @@ func (w *world) restarted(devices []sereno.Device, witnesses ...string) {
 		places = append(places, Place{d, true})
 	}
 	w.l.Load(places, past)
-	w.l.beat() // and on as Run does
-	for _, c := range w.l.checks {
-		w.l.pause(c)
-	}
-	w.l.disown()
+	w.l.begin()
 	var sites []WitnessSite
 	for i, name := range witnesses {
 		sites = append(sites, WitnessSite{Check: sereno.CheckID(-1 - i), Name: name})

@@ -24,9 +24,14 @@ type Entry struct {
 	Incidents []sereno.Incident   // by ID: new ones and new versions of old ones
 	Absences  []sereno.Absence    // new ones
 	Clock     []sereno.ClockEvent // new ones
+	Starts    []sereno.Start      // new ones
+	// Policies say since when the latest policy of a check is in force, where
+	// it replaced another one: a moment after the store took it in. Check and
+	// Since count.
+	Policies []sereno.PolicySince
 }
 
 // Len returns how many rows e writes.
 func (e *Entry) Len() int {
-	return len(e.Closed) + len(e.Open) + len(e.Incidents) + len(e.Absences) + len(e.Clock)
+	return len(e.Closed) + len(e.Open) + len(e.Incidents) + len(e.Absences) + len(e.Clock) + len(e.Starts) + len(e.Policies)
 }

@@ -41,7 +41,8 @@ type Options struct {
 	// Keep is given, by the ledger's goroutine, the looks that were folded: per
 	// check in ascending order of time, each once. Those that came too late to
 	// count are not among them. It may not block, and not keep the slice.
-	Keep func([]sereno.Result)
+	Keep    func([]sereno.Result)
+	Version string // of the program, for the record of starts
 	// Committed is told of every transaction, from the committing goroutine.
 	Committed func(took time.Duration, e *Entry)
 	Log       *slog.Logger
@@ -68,6 +69,7 @@ type Ledger struct {
 	// All below belongs to Run's goroutine.
 	now       sereno.Instant
 	since     sereno.Instant
+	recalled  sereno.Instant // Past.Settled
 	devices   map[sereno.DeviceID]*device
 	names     map[string]*device
 	checks    map[sereno.CheckID]*watch
@@ -81,6 +83,7 @@ type Ledger struct {
 	sees      bool // something beyond this machine has answered since Run began
 	isolated  bool
 	reunited  sereno.Instant  // when the latest isolation ended: silence from before proves nothing
+	blinded   sereno.Instant  // the latest look that an isolation took the meaning of
 	isolation sereno.Incident // ID 0: none open
 	silenced  []string        // the witnesses that it names, if it is from before the start
 	storage   sereno.Incident // of storage that fails; ID 0: none open
@@ -167,12 +170,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer close(l.journal.entries)
 
-	l.beat()
-	l.since = l.now
-	for _, w := range l.checks {
-		l.pause(w)
-	}
-	l.disown()
+	l.begin()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -200,6 +198,25 @@ func (l *Ledger) Run(ctx context.Context) error {
 			return l.finish(stop)
 		}
 	}
+}
+
+// begin takes up watching where the process before left off.
+func (l *Ledger) begin() {
+	l.beat()
+	l.since = l.now
+	if !l.pendingClock {
+		l.started()
+	}
+	for _, w := range l.checks {
+		l.pause(w)
+	}
+	l.disown()
+}
+
+// started writes the start down, once its time is known.
+func (l *Ledger) started() {
+	e := l.journal.next()
+	e.Starts = append(e.Starts, sereno.Start{At: l.since, Settled: l.recalled, Version: l.o.Version})
 }
 
 // finish folds what was delivered and commits all, within a bounded time. A
@@ -245,6 +262,10 @@ func (l *Ledger) beat() {
 	away := b.Absences
 	if l.pendingClock {
 		l.pendingClock = false
+		if l.since != 0 {
+			l.since = l.since.Add(b.Shift)
+			l.started()
+		}
 		if l.faultAt != 0 {
 			l.faultAt = l.faultAt.Add(b.Shift)
 		}
@@ -317,11 +338,16 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 	if r.At <= w.state.Evidence || w.dev.paused || r.At < w.state.Since {
 		return false // told twice, or after a later one; or under way when a pause began
 	}
-	if r.At < l.away.End && (r.At > l.away.Begin || w.state.Status == sereno.Unknown) {
+	if r.At < l.away.End || r.At < w.givenUp {
 		return false // due when nobody watched, or told after what it saw was given up: it can prove nothing any more
 	}
-	w.count(r)
-	status := w.judge(r)
+	if w.dev.beyond && !r.Status.Answered() && (l.isolated || r.At < l.reunited) {
+		l.blind(w, r)
+		return true
+	}
+	policy := w.policyAt(r.At)
+	w.count(r, policy)
+	status := policy.Judge(r, w.loss)
 	if !l.sees && w.dev.beyond && status.Answered() {
 		l.sees = true
 		l.testify()
@@ -329,32 +355,69 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 	if l.isolated && w.dev.beyond && status.Answered() && !l.trusting() {
 		l.reunite(r.At)
 	}
-	if status.Answered() && w.state.Again(&w.policy, r.At, status) {
+	if status.Answered() && w.state.Again(policy, r.At, status) {
 		return true
 	}
-	state, ch := w.state.Lapse(w.policy, r.At)
-	if !ch.IsZero() {
-		l.turn(w, state, ch)
-	} else {
-		w.state = state
-	}
-	if w.dev.beyond && !r.Status.Answered() && (l.isolated || r.At < l.reunited) {
-		l.lose(w, r.At)
-		return true
-	}
+	l.lapse(w, policy, r.At)
 	look := *r
 	look.Status = status
-	state, ch = w.state.Next(w.policy, look)
-	if ch.IsZero() {
-		w.state = state
-	} else {
-		if ch.To == sereno.Degraded {
-			ch.Reason = w.explain(r)
-		}
-		l.turn(w, state, ch)
+	if status == sereno.Degraded {
+		look.Reason = cmp.Or(policy.Explain(r, w.loss), r.Reason)
 	}
+	l.next(w, policy, look)
 	l.doubt(w, r)
 	return true
+}
+
+// next folds a look that was judged. What would end a proof of Down that still
+// waits brings its verdict first: what was withdrawn never was.
+func (l *Ledger) next(w *watch, policy *sereno.Policy, look sereno.Result) {
+	state, ch := w.state.Next(*policy, look)
+	if w.proof != nil && !ch.IsZero() {
+		l.decide(w, true)
+		state, ch = w.state.Next(*policy, look)
+	}
+	if w.proof != nil && look.Status != sereno.Unknown {
+		w.waited = append(w.waited, look)
+	}
+	if ch.IsZero() {
+		w.state = state
+		return
+	}
+	l.turn(w, state, ch)
+}
+
+// lapse makes a check Unknown in which nothing has been seen until now. Looks
+// from before that are told later cannot bridge it.
+func (l *Ledger) lapse(w *watch, policy *sereno.Policy, now sereno.Instant) {
+	if w.state.Evidence == 0 || now.Sub(w.state.Evidence) < policy.Patience() {
+		return
+	}
+	if w.proof != nil {
+		l.decide(w, true)
+	}
+	w.givenUp = now
+	state, ch := w.state.Lapse(*policy, now)
+	if ch.IsZero() {
+		w.state = state
+		return
+	}
+	l.turn(w, state, ch)
+	l.recount(w)
+}
+
+// blind takes a look that was not answered while this vantage point was cut
+// off for what it is: a fault of our own.
+func (l *Ledger) blind(w *watch, r *sereno.Result) {
+	if r.Status != sereno.Unknown {
+		r.Status, r.Fault, r.Reason = sereno.Unknown, sereno.Blind, cutOff
+	}
+	l.blinded = max(l.blinded, r.At)
+	w.count(r, &w.policy)
+	l.lapse(w, w.policyAt(r.At), r.At)
+	if w.proof != nil || w.state.Status != sereno.Unknown {
+		l.lose(w, r.At)
+	}
 }
 
 // doubt keeps count of who is in doubt, and looks again quickly where that
@@ -407,16 +470,12 @@ func sign(up bool) int {
 
 // turn moves a check to another status. A proof of Down is weighed first.
 func (l *Ledger) turn(w *watch, state sereno.State, ch sereno.Change) {
-	if w.proof != nil {
-		l.decide(w, true)
-		ch.From = w.state.Status
-	}
 	w.state = state
 	if ch.To != sereno.Down {
 		l.record(w, ch, nil)
 		return
 	}
-	w.proof, w.heldSince = &ch, l.now
+	w.proof, w.heldSince, w.waited = &ch, l.now, nil
 	if !l.decide(w, false) {
 		l.held = append(l.held, w)
 	}
@@ -474,19 +533,26 @@ func (l *Ledger) decide(w *watch, late bool) bool {
 	return true
 }
 
-// withdraw turns a proof of Down into Unknown: we could not see.
+// withdraw turns a proof of Down into Unknown: we could not see. The answers
+// that came while it waited count from there; what was silent meanwhile proves
+// as little as the proof.
 func (l *Ledger) withdraw(w *watch, cause sereno.Cause, reason string) {
 	if w.proof == nil {
 		return
 	}
-	ch := *w.proof
-	w.proof = nil
-	w.state, _ = w.state.Lose(ch.Begin, cause, "")
-	w.state.Since, w.state.Cause = w.open.Begin, w.open.Cause
-	if w.open.Status != sereno.Unknown {
-		w.state.Since, w.state.Cause = ch.Begin, cause
-		ch.From, ch.To, ch.Cause, ch.Proof, ch.Reason = w.open.Status, sereno.Unknown, cause, ch.Begin, reason
-		l.record(w, ch, nil)
+	proof, waited := *w.proof, w.waited
+	w.proof, w.waited, w.loss = nil, nil, nil
+	state, ch := w.state.Withdraw(proof.Begin, cause, reason)
+	ch.From, ch.Uncertainty = w.open.Status, proof.Uncertainty
+	state.Evidence = proof.Proof
+	w.state = state
+	l.record(w, ch, nil)
+	for _, look := range waited {
+		if look.Status.Answered() {
+			l.next(w, w.policyAt(look.At), look)
+		} else {
+			w.state.Evidence = look.At
+		}
 	}
 	l.recount(w)
 }
@@ -499,11 +565,10 @@ func (l *Ledger) lose(w *watch, from sereno.Instant) {
 		l.withdraw(w, sereno.CauseIsolated, cutOff)
 		return
 	}
-	state, ch := w.state.Lose(from, sereno.CauseIsolated, cutOff)
+	w.loss = nil
+	state, ch := w.state.Withdraw(from, sereno.CauseIsolated, cutOff)
 	w.state = state
-	if !ch.IsZero() {
-		l.record(w, ch, nil)
-	}
+	l.record(w, ch, nil)
 	l.recount(w)
 }
 
@@ -521,7 +586,7 @@ func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
 		Proof: ch.Proof, Uncertainty: ch.Uncertainty, Reason: ch.Reason,
 	}
 	w.state.Cause = ch.Cause
-	w.orphaned = 0
+	w.orphaned, w.waited = 0, nil
 	e.Open = append(e.Open, w.open)
 	if !w.dev.paused {
 		l.incident(w, ch, over)
@@ -563,8 +628,8 @@ func (l *Ledger) absent(a sereno.Absence) {
 // sweep finds, once a second, checks in which nothing has been seen for too
 // long, and flapping that has ended.
 func (l *Ledger) sweep() {
-	if l.pendingClock || l.now.Sub(l.swept) < time.Second {
-		return
+	if l.pendingClock || l.now.Sub(l.swept) < time.Second || l.journal.rows() > backlogRows {
+		return // in the last case what was seen waits to be folded
 	}
 	l.swept = l.now
 	for _, w := range l.checks {
@@ -572,10 +637,7 @@ func (l *Ledger) sweep() {
 			continue
 		}
 		// A look that was due just before the patience ran out may still be answered.
-		if state, ch := w.state.Lapse(w.policy, l.now.Add(-w.policy.Timeout-time.Second)); !ch.IsZero() {
-			l.turn(w, state, ch)
-			l.recount(w)
-		}
+		l.lapse(w, &w.policy, l.now.Add(-w.policy.Timeout-time.Second))
 		if w.trouble != nil && w.trouble.Incident.Trouble == sereno.TroubleFlapping {
 			next, in, news := w.trouble.Calm(w.state, l.now)
 			*w.trouble = next

@@ -258,8 +258,9 @@ func (l *Ledger) isolate() {
 		if !w.dev.beyond || w.dev.paused {
 			continue
 		}
-		if from := w.state.Failing(); from != 0 && (w.proof != nil || w.state.Status.Answered()) {
+		if from := w.state.Failing(); from != 0 && (w.proof != nil || w.state.Status.Answered() || w.state.Status == sereno.Unknown && w.state.Tail.Count > 0) {
 			since = min(since, from)
+			l.blinded = max(l.blinded, w.state.Evidence)
 			l.lose(w, from)
 		}
 	}
@@ -274,10 +275,10 @@ func (l *Ledger) isolate() {
 
 // reunite ends isolation with the first of the looks that proved it: at a
 // witness or, when no witness is left whose silence would mean anything, at a
-// target.
+// target. No look that it took the meaning of is later than its end.
 func (l *Ledger) reunite(at sereno.Instant) {
 	l.isolated = false
-	l.isolation.Closed = max(at, l.isolation.Opened)
+	l.isolation.Closed = max(at, l.isolation.Opened, l.blinded+1)
 	l.reunited = l.isolation.Closed
 	l.write(l.isolation)
 	l.o.Log.Info("this vantage point sees again", "blind_for", sereno.FormatLength(l.isolation.Closed.Sub(l.isolation.Opened)))

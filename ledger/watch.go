@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -34,9 +33,13 @@ type watch struct {
 	loss    *sereno.Loss // nil unless the policy judges by loss
 	trouble *sereno.Case // nil until there was some
 
+	before  []sereno.PolicySince // policies of looks that were due before another came in force: of each, its end
+	givenUp sereno.Instant       // looks from before it are told too late to count
+
 	proof     *sereno.Change // of Down, waiting for a verdict
 	heldSince sereno.Instant
-	orphaned  sereno.Instant // since when the parent it is down behind is back; 0: not
+	waited    []sereno.Result // the looks since the proof, judged
+	orphaned  sereno.Instant  // since when the parent it is down behind is back; 0: not
 	hurried   bool
 	up        bool // counted in Ledger.ups
 	doubted   bool // counted in Ledger.doubted
@@ -50,7 +53,7 @@ type watch struct {
 }
 
 // count keeps what is live: the last look and the shape of the latest ones.
-func (w *watch) count(r *sereno.Result) {
+func (w *watch) count(r *sereno.Result, policy *sereno.Policy) {
 	w.last = r.At
 	if r.Status == sereno.Unknown {
 		w.fault = r.Reason
@@ -68,7 +71,7 @@ func (w *watch) count(r *sereno.Result) {
 		w.rtt = r.RTT
 		w.recent |= 1
 	}
-	if size := w.policy.LossLooks(); size > 0 {
+	if size := policy.LossLooks(); size > 0 {
 		if w.loss == nil {
 			w.loss = new(sereno.Loss)
 		}
@@ -76,10 +79,16 @@ func (w *watch) count(r *sereno.Result) {
 	}
 }
 
-func (w *watch) judge(r *sereno.Result) sereno.Status { return w.policy.Judge(r, w.loss) }
-
-func (w *watch) explain(r *sereno.Result) string {
-	return cmp.Or(w.policy.Explain(r, w.loss), r.Reason)
+// policyAt returns the policy that was in force when a look was due. Looks come
+// in order.
+func (w *watch) policyAt(due sereno.Instant) *sereno.Policy {
+	for i := range w.before {
+		if due < w.before[i].Since {
+			return &w.before[i].Policy
+		}
+	}
+	w.before = nil
+	return &w.policy
 }
 
 func (w *watch) view() sereno.CheckView {
@@ -165,7 +174,7 @@ type Past struct {
 
 // Load takes up what was known from before. Call it once, before Run.
 func (l *Ledger) Load(places []Place, past Past) {
-	l.lastID = past.LastID
+	l.lastID, l.recalled = past.LastID, past.Settled
 	for _, p := range places {
 		l.place(p)
 	}
@@ -191,17 +200,7 @@ func (l *Ledger) Load(places []Place, past Past) {
 
 // recall puts a check into the state in which its open span left it.
 func (l *Ledger) recall(w *watch, s sereno.Span, settled sereno.Instant) {
-	w.open = s
-	w.state = sereno.State{Status: s.Status, Cause: s.Cause, Since: s.Begin}
-	if s.Status == sereno.Unknown {
-		l.recount(w)
-		return
-	}
-	judged := settled.Add(-w.policy.Timeout - 100*time.Millisecond)
-	w.state.Evidence = max(s.Proof, sereno.Slot(w.id, w.policy.Interval, judged))
-	if s.Status.Answered() {
-		w.state.Answered = w.state.Evidence
-	}
+	w.open, w.state = s, sereno.Recall(w.policy, s, settled)
 	l.recount(w)
 }
 
@@ -282,6 +281,8 @@ func (l *Ledger) place(p Place) {
 			l.checks[c.ID] = w
 			l.file(c.ID, w)
 			d.checks = append(d.checks, w)
+		} else if w.policy != c.Policy {
+			l.repolicy(w)
 		}
 		w.policy = c.Policy
 		if w.hurried {
@@ -297,17 +298,32 @@ func (l *Ledger) place(p Place) {
 	}
 }
 
+// repolicy notes that a check is judged by another policy from now on. Looks
+// that are under way are judged by the one they were taken under.
+func (l *Ledger) repolicy(w *watch) {
+	if l.now == 0 {
+		return
+	}
+	if !w.dev.paused && !l.pendingClock {
+		l.lapse(w, &w.policy, l.now.Add(-w.policy.Timeout-time.Second))
+	}
+	w.before = append(w.before, sereno.PolicySince{Check: w.id, Since: l.now, Policy: w.policy})
+	e := l.journal.next()
+	e.Policies = append(e.Policies, sereno.PolicySince{Check: w.id, Since: l.now})
+}
+
 // pause begins or ends the pause of a check, if its span does not say so
 // already: nobody looks, or looks begin anew.
 func (l *Ledger) pause(w *watch) {
 	if l.now == 0 || w.dev.paused == (w.open.Cause == sereno.CausePaused) {
 		return
 	}
+	l.decide(w, true) // what waits for a verdict was seen before
 	ch := sereno.Change{From: w.state.Status, Cause: sereno.CauseNew, Begin: l.now, Proof: l.now, Reason: "no longer paused"}
 	if w.dev.paused {
 		ch.Cause, ch.Reason = sereno.CausePaused, "paused"
 	}
-	w.proof = nil
+	w.loss, w.before = nil, nil
 	w.hurried = false // what is not looked at is not hurried either
 	w.state = sereno.State{Cause: ch.Cause, Since: ch.Begin}
 	l.record(w, ch, nil)
