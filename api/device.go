@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,6 +34,7 @@ type Device struct {
 	Reason     string            `json:"reason" readOnly:"true" doc:"Why it has the status, for a person"`
 	Cause      sereno.Cause      `json:"cause" readOnly:"true" doc:"Why it has the status, for a program"`
 	Checks     []Check           `json:"checks" required:"false" doc:"How it is looked at, at most 100; left out: one icmp check with the defaults"`
+	Figures    map[string]Share  `json:"figures,omitempty" readOnly:"true" required:"false" doc:"By window, such as 30d"`
 }
 
 // A Check is the document of one way in which a device is looked at.
@@ -76,6 +78,12 @@ type deviceList struct {
 	Name   string `query:"name" maxLength:"100" doc:"Exactly this name"`
 	Tag    string `query:"tag" maxLength:"100" doc:"Has this tag"`
 	Status string `query:"status" enum:"up,degraded,down,unknown"`
+	DeviceFigures
+}
+
+// DeviceFigures is the part of a query that asks for figures of devices.
+type DeviceFigures struct {
+	Figures string `query:"figures" maxLength:"100" doc:"Windows to give figures of, such as 7d,30d; without it none of a list, and 24h,7d,30d,90d,365d of one device" example:"7d,30d"`
 }
 
 // DevicePath is the part of a path that names a device.
@@ -151,6 +159,9 @@ func (d *desk) listDevices(ctx context.Context, in *deviceList) (*answer[Page[De
 	if err != nil {
 		return nil, err
 	}
+	if err := d.addShares(ctx, documents, devices, in.Figures); err != nil {
+		return nil, err
+	}
 	return &answer[Page[Device]]{Page[Device]{documents, orNull(cursor)}}, nil
 }
 
@@ -167,12 +178,16 @@ func (d *desk) named(ctx context.Context, name string) ([]sereno.Device, error) 
 	}
 }
 
-func (d *desk) getDevice(ctx context.Context, in *DevicePath) (*answer[Device], error) {
+func (d *desk) getDevice(ctx context.Context, in *struct {
+	DevicePath
+	DeviceFigures
+},
+) (*answer[Device], error) {
 	device, err := d.Facts.Device(ctx, sereno.DeviceID(in.ID))
 	if err != nil {
 		return nil, fmt.Errorf("get device %d: %w", in.ID, err)
 	}
-	document, err := d.device(ctx, device)
+	document, err := d.device(ctx, device, in.Figures)
 	return &answer[Device]{document}, err
 }
 
@@ -191,14 +206,12 @@ func (d *desk) addDevices(ctx context.Context, in *DeviceBody) (*made, error) {
 	if devices, err = d.Plan.Add(ctx, devices); err != nil {
 		return nil, fmt.Errorf("add devices: %w", located(err, many))
 	}
+	if !many {
+		document, err := d.device(ctx, devices[0], "")
+		return &made{Location: fmt.Sprintf("/api/devices/%d", devices[0].ID), Body: document}, err
+	}
 	documents, err := d.devices(ctx, devices)
-	if err != nil {
-		return nil, err
-	}
-	if many {
-		return &made{Body: Page[Device]{Items: documents}}, nil
-	}
-	return &made{Location: fmt.Sprintf("/api/devices/%d", documents[0].ID), Body: documents[0]}, nil
+	return &made{Body: Page[Device]{Items: documents}}, err
 }
 
 func (d *desk) replaceDevice(ctx context.Context, in *struct {
@@ -218,7 +231,7 @@ func (d *desk) replaceDevice(ctx context.Context, in *struct {
 	if device, err = d.Plan.Replace(ctx, device); err != nil {
 		return nil, fmt.Errorf("replace device %d: %w", in.ID, located(err, false))
 	}
-	document, err := d.device(ctx, device)
+	document, err := d.device(ctx, device, "")
 	return &answer[Device]{document}, err
 }
 
@@ -229,13 +242,16 @@ func (d *desk) removeDevice(ctx context.Context, in *DevicePath) (*struct{}, err
 	return nil, nil
 }
 
-// device makes the document of one device.
-func (d *desk) device(ctx context.Context, device sereno.Device) (Device, error) {
-	documents, err := d.devices(ctx, []sereno.Device{device})
+// device makes the document of one device, with its figures over the windows
+// of a list such as "7d,30d"; without one over the usual ones.
+func (d *desk) device(ctx context.Context, device sereno.Device, figures string) (Device, error) {
+	devices := []sereno.Device{device}
+	documents, err := d.devices(ctx, devices)
 	if err != nil {
 		return Device{}, err
 	}
-	return documents[0], nil
+	err = d.addShares(ctx, documents, devices, cmp.Or(figures, usualShares))
+	return documents[0], err
 }
 
 // devices makes the documents of devices, with what is known of them now.

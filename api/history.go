@@ -46,16 +46,25 @@ type Summary struct {
 	Unknown     Seconds        `json:"unknown_seconds"`
 	Maintenance Seconds        `json:"maintenance_seconds"`
 	Paused      Seconds        `json:"paused_seconds"`
+	Behind      Seconds        `json:"behind_parent_seconds" doc:"The part of down that was spent behind a parent"`
 
 	Uptime      *float64       `json:"uptime" nullable:"true" doc:"Numerator by denominator; null when nothing was seen"`
-	Numerator   Seconds        `json:"uptime_numerator_seconds" doc:"Up and degraded"`
-	Denominator Seconds        `json:"uptime_denominator_seconds" doc:"Up, degraded and down"`
+	Numerator   Seconds        `json:"uptime_numerator_seconds" doc:"Up and degraded, unless it is counted otherwise"`
+	Denominator Seconds        `json:"uptime_denominator_seconds" doc:"The numerator and the downtime"`
+	Downtime    Seconds        `json:"downtime_seconds" doc:"What counts against uptime: down, unless it is counted otherwise"`
 	Coverage    *float64       `json:"coverage" nullable:"true" doc:"Share of the window, without maintenance and pauses, in which the status was known; null when none is left"`
-	Outages     int            `json:"outages" doc:"Stretches of down that touch the window"`
-	Longest     Seconds        `json:"longest_outage_seconds" doc:"Inside the window"`
+	Outages     int            `json:"outages" doc:"That touch the window; one lasts until an answer is proven"`
+	Longest     Seconds        `json:"longest_outage_seconds" doc:"Downtime of the longest, inside the window"`
 	LastOutage  sereno.Instant `json:"last_outage" format:"date-time" nullable:"true" doc:"When the last outage began"`
-	MTBF        *Seconds       `json:"mtbf_seconds" nullable:"true" doc:"Mean time between failures: up and degraded, by outages"`
-	MTTR        *Seconds       `json:"mttr_seconds" nullable:"true" doc:"Mean time to recovery: down, by outages"`
+	Current     *Outage        `json:"current_outage,omitempty" doc:"Only if it is down and the window ends now"`
+	MTBF        *Seconds       `json:"mtbf_seconds" nullable:"true" doc:"Mean time between failures: the numerator by outages"`
+	MTTR        *Seconds       `json:"mttr_seconds" nullable:"true" doc:"Mean time to recovery: downtime by outages"`
+}
+
+// An Outage is one that goes on.
+type Outage struct {
+	Since   sereno.Instant `json:"since" format:"date-time"`
+	Seconds Seconds        `json:"seconds" doc:"How long it has lasted"`
 }
 
 type historyQuery struct {
@@ -106,7 +115,7 @@ func (d *desk) history(ctx context.Context, in *historyQuery) (*answer[History],
 		return nil, err
 	}
 	figures := sereno.Tally(slices.Values(sereno.MergeSpans(tracks, echo, from, to)), from, to)
-	h := History{DeviceID: device.ID, NextCursor: orNull(cursor), Summary: summary(figures), Spans: make([]Span, len(spans))}
+	h := History{DeviceID: device.ID, NextCursor: orNull(cursor), Summary: summary(figures, now), Spans: make([]Span, len(spans))}
 	for i, s := range spans {
 		h.Spans[i] = spanDocument(s, now)
 	}
@@ -177,13 +186,17 @@ func length(begin, end, now sereno.Instant) Seconds {
 	return Seconds(end.Sub(begin))
 }
 
-func summary(f sereno.Figures) Summary {
+func summary(f sereno.Figures, now sereno.Instant) Summary {
+	up, of := f.Counted()
 	s := Summary{
 		From: f.From, To: f.To, Window: Seconds(f.Window()),
 		Up: Seconds(f.Up), Degraded: Seconds(f.Degraded), Down: Seconds(f.Down),
-		Unknown: Seconds(f.Unknown), Maintenance: Seconds(f.Maintenance), Paused: Seconds(f.Paused),
-		Numerator: Seconds(f.Up + f.Degraded), Denominator: Seconds(f.Seen()),
+		Unknown: Seconds(f.Unknown), Maintenance: Seconds(f.Maintenance), Paused: Seconds(f.Paused), Behind: Seconds(f.Behind),
+		Numerator: Seconds(up), Denominator: Seconds(of), Downtime: Seconds(f.Downtime()),
 		Outages: f.Outages, Longest: Seconds(f.Longest), LastOutage: f.LastOutage,
+	}
+	if f.Ongoing && f.To == now {
+		s.Current = &Outage{Since: f.LastOutage, Seconds: Seconds(now.Sub(f.LastOutage))}
 	}
 	if uptime, ok := f.Uptime(); ok {
 		s.Uptime = &uptime
