@@ -125,11 +125,9 @@ func unix(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 type exchange struct {
 	name, method, path string
 	form               url.Values
-	differs            string // why the answers may differ; each in ignore
-	ignore             []string
 }
 
-func get(t *testing.T, address string) (int, any) {
+func get(t *testing.T, address string) (int, map[string]any) {
 	t.Helper()
 	answer, err := http.Get(address)
 	if err != nil {
@@ -138,21 +136,21 @@ func get(t *testing.T, address string) (int, any) {
 	return read(t, answer)
 }
 
-func read(t *testing.T, answer *http.Response) (int, any) {
+func read(t *testing.T, answer *http.Response) (int, map[string]any) {
 	t.Helper()
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var doc any
+	var doc map[string]any
 	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatalf("%s: no JSON: %.300s", answer.Status, text)
 	}
 	return answer.StatusCode, doc
 }
 
-func (e *exchange) do(t *testing.T, base string) (int, any) {
+func (e *exchange) do(t *testing.T, base string) (int, map[string]any) {
 	t.Helper()
 	if e.method == http.MethodPost {
 		answer, err := http.PostForm(base+e.path, e.form)
@@ -211,8 +209,8 @@ func difference(at string, ours, theirs any) string {
 }
 
 // sorted puts the series of an instant vector in order: it has none of its own.
-func sorted(doc any) {
-	data, _ := doc.(map[string]any)["data"].(map[string]any)
+func sorted(doc map[string]any) {
+	data, _ := doc["data"].(map[string]any)
 	if data["resultType"] != "vector" {
 		return
 	}
@@ -353,7 +351,7 @@ func TestAsPrometheus(t *testing.T) {
 	for _, e := range exchanges(p.begin) {
 		ourCode, ours := e.do(t, p.ours)
 		theirCode, theirs := e.do(t, p.theirs)
-		if why := forgive(&e, ours, theirs); why != "" {
+		if !forgive(&e, ours, theirs) {
 			excepted++
 			continue
 		}
@@ -369,8 +367,42 @@ func TestAsPrometheus(t *testing.T) {
 	t.Logf("%d answers are the same, %d are excepted", compared, excepted)
 }
 
-func forgive(e *exchange, ours, theirs any) string {
-	delete(ours.(map[string]any), "infos") // notes on a question are newer than 2.42
-	delete(ours.(map[string]any), "warnings")
-	return ""
+// exceptions are the questions to which Debian's 2.42 gives another answer than
+// the engine of today, and why. Only the sentence of a mistake may differ where
+// both call it one.
+var exceptions = map[string]string{
+	`rate(sereno_rtt_seconds[1m])`:                        "where samples are missing, rate is extrapolated less far today (prometheus#16944)",
+	`max_over_time(rate(sereno_rtt_seconds[1m])[10m:1m])`: "the same",
+	`sereno_up atan2 sereno_up`:                           "2.42 forgot to drop the name",
+	`mad_over_time(sereno_rtt_seconds[1m])`:               "2.42 does not know of this experimental function",
+	``:                                                    "the position in nothing has another name",
+	`sereno_up[5m]offset`:                                 "there are more ways to write an offset today",
+	`sereno_up offset`:                                    "there are more ways to write an offset today",
+	`label_replace(sereno_up, "a b{", "x", "device", "(.*)")`: "names of labels may be any UTF-8 today",
+	`sereno_up * on (kind) sereno_rtt_seconds`:                "which of the series are named first is chance",
+}
+
+// forgive takes out of two answers what must differ, and reports whether the
+// rest has to be compared.
+func forgive(e *exchange, ours, theirs map[string]any) (compare bool) {
+	for _, notes := range []string{"warnings", "infos"} {
+		if _, both := theirs[notes]; !both {
+			delete(ours, notes) // 2.42 does not annotate
+		}
+	}
+	_, excepted := exceptions[e.form.Get("query")]
+	excepted = excepted && e.form.Has("query")
+	if ours["status"] == "success" || theirs["status"] == "success" {
+		return !excepted
+	}
+	for _, doc := range []map[string]any{ours, theirs} {
+		sentence := doc["error"].(string)
+		sentence = strings.TrimPrefix(sentence, `invalid parameter "query": `) // query_range of 2.42 does not name it
+		sentence = strings.TrimPrefix(sentence, `invalid parameter "match[]": `)
+		doc["error"] = strings.Replace(sentence, "Invalid time", "invalid time", 1)
+		if excepted {
+			delete(doc, "error")
+		}
+	}
+	return true
 }

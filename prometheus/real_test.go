@@ -3,7 +3,6 @@ package prometheus_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -103,5 +102,3 @@ func eventually(t *testing.T, what string, is func() bool) {
 		}
 	}
 }
-
-var _ = fmt.Sprint
