@@ -11,15 +11,19 @@ import (
 	"sereno"
 	"sereno/ledger"
 	"sereno/probe/icmp"
+	"sereno/samples"
+	"sereno/store"
 )
 
 // Sources are where the metrics come from. Those that are functions are asked
 // when somebody reads the metrics, so that a look pays nothing for them. A
 // source that is nil has no metrics.
 type Sources struct {
-	Statistics func(context.Context) (ledger.Statistics, error)
-	Echo       func() icmp.Counters
-	Version    string
+	Statistics  func(context.Context) (ledger.Statistics, error)
+	Echo        func() icmp.Counters
+	Samples     func() samples.Usage
+	Connections func() store.Pool
+	Version     string
 }
 
 // Metrics are Sereno's own, in the shape of Prometheus.
@@ -48,6 +52,12 @@ func NewMetrics(s Sources) *Metrics {
 	}
 	if s.Echo != nil {
 		m.MustRegister(echoCollector(s.Echo))
+	}
+	if s.Samples != nil {
+		m.MustRegister(samplesCollector(s.Samples))
+	}
+	if s.Connections != nil {
+		m.MustRegister(poolCollector(s.Connections))
 	}
 	return m
 }
@@ -152,4 +162,33 @@ func (ask echoCollector) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	to <- prometheus.MustNewConstHistogram(latenessDesc, total, c.Lateness.Sum.Seconds(), below)
+}
+
+var (
+	connectionsDesc = desc("database_connections", "Connections to the database that are open, by whether somebody uses them.", "state")
+	mostDesc        = desc("database_connections_max", "Connections to the database that there can be.")
+	waitsDesc       = desc("database_waits_total", "How often somebody found no connection free.")
+	waitedDesc      = desc("database_wait_seconds_total", "Time that was spent waiting for a connection.")
+)
+
+// poolCollector reads how busy the connections to the database are. A store in
+// a file has none to speak of, and no metrics.
+type poolCollector func() store.Pool
+
+func (poolCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{connectionsDesc, mostDesc, waitsDesc, waitedDesc} {
+		to <- d
+	}
+}
+
+func (ask poolCollector) Collect(to chan<- prometheus.Metric) {
+	p := ask()
+	if p.Most == 0 {
+		return
+	}
+	to <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(p.InUse), "in_use")
+	to <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(p.Idle), "idle")
+	to <- prometheus.MustNewConstMetric(mostDesc, prometheus.GaugeValue, float64(p.Most))
+	to <- prometheus.MustNewConstMetric(waitsDesc, prometheus.CounterValue, float64(p.Waits))
+	to <- prometheus.MustNewConstMetric(waitedDesc, prometheus.CounterValue, p.Waited.Seconds())
 }

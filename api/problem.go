@@ -39,6 +39,10 @@ func (d *desk) problem(ctx context.Context, operation string, err error) error {
 	if errors.Is(err, store.ErrFull) {
 		return newProblem(http.StatusInsufficientStorage, "the disk is full: nothing was changed; free some space and try again")
 	}
+	if errors.Is(err, store.ErrAway) { // where it is and as whom we ask is not for everybody; the log has it
+		return huma.ErrorWithHeaders(newProblem(http.StatusServiceUnavailable, "the database cannot be reached; ask again later"),
+			http.Header{"Retry-After": {retryAfter}})
+	}
 	code := codes[sereno.KindOf(err)]
 	if code == http.StatusInternalServerError {
 		if ctx.Err() == nil {

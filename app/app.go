@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 	"sereno/api"
 	"sereno/clock"
 	"sereno/config"
+	"sereno/export"
 	"sereno/ledger"
 	"sereno/probe/all"
 	"sereno/probe/icmp"
 	"sereno/resolve"
 	"sereno/samples"
 	"sereno/schedule"
-	"sereno/store"
 	"sereno/vantage"
 )
 
@@ -49,11 +50,14 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer ln.Close()
-	facts, err := store.Open(ctx, "sqlite:"+filepath.Join(cfg.Data, "sereno.db"), log)
-	if err != nil {
+	facts, err := openFacts(ctx, cfg, log)
+	if err != nil || facts == nil {
 		return err
 	}
 	defer facts.Close()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil { // the facts may be elsewhere
+		return err
+	}
 	marks, mark, _, err := clock.OpenMarks(filepath.Join(cfg.Data, "alive"), log)
 	if err != nil {
 		return err
@@ -81,9 +85,9 @@ func Run(ctx context.Context, o Options) error {
 		Dir: filepath.Join(cfg.Data, "samples"), Retention: cfg.SamplesRetention, RollupRetention: cfg.SamplesRollups,
 		MaxBytes: int64(cfg.SamplesSize), OutOfOrder: cfg.SamplesOutOfOrder, Log: log,
 	})
-	keep, know := kept.Keep, kept.Know
+	keep, know, usage := kept.Keep, kept.Know, kept.Usage
 	if cfg.SamplesOff {
-		keep, know = nil, func([]sereno.Device) {}
+		keep, know, usage = nil, func([]sereno.Device) {}, nil
 	}
 	books := ledger.New(ledger.Options{
 		Journal:   facts,
@@ -105,7 +109,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	kinds := looks.List()
 	scheduler = schedule.New(echo, clk.Now, log)
-	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Version: o.Version})
+	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Samples: usage, Connections: facts.Pool, Version: o.Version})
 	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
@@ -160,12 +164,20 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
 	parts.start("witnesses", witnesses.Run)
 	parts.start("resolve names", resolver.Run)
+	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log)) })
 	if o.Load != nil {
 		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses) })
 	}
+	var readable export.Samples // nil: none are kept
+	var series api.Samples      // likewise
+	if !cfg.SamplesOff {
+		readable, series = kept, kept
+	}
 	door := api.New(api.Options{
-		Plan: plan, Facts: facts, Watch: books, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
+		Backups: newBackups(cfg, facts, kept, books, clk, o.Version),
+		Plan: plan, Facts: facts, Watch: books, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
+		Samples: series, Book: facts, Looks: readable,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

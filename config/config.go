@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sereno"
@@ -22,11 +25,14 @@ type Config struct {
 	Listen         string        `env:"LISTEN"`          // "127.0.0.1:8080"; port 0 takes a free one
 	InsecureListen bool          `env:"INSECURE_LISTEN"` // allow addresses that others can reach
 	Data           string        `env:"DATA"`            // the folder of the store
+	Database       string        `env:"DATABASE"`        // sqlite:PATH or postgres://…; "" for a file in Data, see Store
 	Witnesses      []netip.Addr  `env:"WITNESSES"`       // besides the default gateways
 	MaxPPS         int           `env:"MAX_PPS"`         // packets a second that all looks may send; 0: no limit
 	IsolationHold  time.Duration `env:"ISOLATION_HOLD"`  // how long a Down waits for the witnesses; at most 1 min
 	AliveInterval  time.Duration `env:"ALIVE_INTERVAL"`  // between alive marks; 1 s to 10 min
 	ClockPatience  time.Duration `env:"CLOCK_PATIENCE"`  // how long a wrong clock is waited for; at most 24 h
+
+	DatabaseConnections int `env:"DATABASE_CONNECTIONS"` // to PostgreSQL at most; 10 to 30
 
 	SamplesOff        bool          `env:"SAMPLES_OFF"`          // keep no looks
 	SamplesRetention  time.Duration `env:"SAMPLES_RETENTION"`    // of looks; 1 h to 10 years
@@ -47,6 +53,8 @@ func Default() *Config {
 		AliveInterval: 5 * time.Second,
 		ClockPatience: 10 * time.Minute,
 
+		DatabaseConnections: 10,
+
 		SamplesRetention:  30 * day,
 		SamplesSize:       10_000_000_000,
 		SamplesRollups:    365 * day,
@@ -54,6 +62,14 @@ func Default() *Config {
 
 		Defaults: sereno.DefaultPolicy,
 	}
+}
+
+// Store is the address of the store, see store.Open.
+func (c *Config) Store() string {
+	if c.Database != "" {
+		return c.Database
+	}
+	return "sqlite:" + filepath.Join(c.Data, "sereno.db")
 }
 
 // Load reads and parses a file. Mistakes in it are Errors; any other error
@@ -93,6 +109,13 @@ func (c *Config) Validate() []*sereno.Error {
 	}
 	if c.Data == "" {
 		wrong("data", "data names the folder of the store, such as ./data")
+	}
+	if scheme, rest, ok := strings.Cut(c.Database, ":"); c.Database != "" && (!ok || rest == "" || !slices.Contains([]string{"sqlite", "postgres", "postgresql"}, scheme)) {
+		// Not the value: it may hold a password.
+		wrong("database", "database is sqlite:PATH, such as sqlite:data/sereno.db, or postgres://USER:PASSWORD@HOST:5432/NAME")
+	}
+	if n := c.DatabaseConnections; n < 10 || n > 30 {
+		wrong("database_connections", "database_connections is a number from 10 to 30, not %d", n)
 	}
 	for i, w := range c.Witnesses {
 		if err := sereno.ValidateAddress(w.String()); err != nil {

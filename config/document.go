@@ -296,6 +296,8 @@ func settingKeys(c *Config) []key {
 	return []key{
 		text("listen", &c.Listen),
 		text("data", &c.Data),
+		text("database", &c.Database),
+		{"database_connections", func(r *reader, v *yaml.Node) { r.number(v, "database_connections", &c.DatabaseConnections) }},
 		{"insecure_listen", func(r *reader, v *yaml.Node) { r.boolean(v, "insecure_listen", &c.InsecureListen) }},
 		{"max_pps", func(r *reader, v *yaml.Node) { r.number(v, "max_pps", &c.MaxPPS) }},
 		{"witnesses", func(r *reader, v *yaml.Node) {

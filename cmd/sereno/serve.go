@@ -35,6 +35,7 @@ Flags beat environment variables, which beat the file:
 	f := cmd.Flags()
 	f.StringP("config", "f", "", "configuration file (default: SERENO_CONFIG, else none)")
 	f.String("data", "", "folder of the store (default ./data)")
+	f.String("database", "", "sqlite:PATH or postgres://USER:PASSWORD@HOST:5432/NAME (default: a file in the folder)")
 	f.String("listen", "", "address and port of the API (default 127.0.0.1:8080)")
 	f.Bool("insecure-listen", false, "allow addresses that other machines can reach")
 	f.Int("max-pps", 0, "packets a second at most (default: no limit)")
@@ -144,6 +145,7 @@ func wanted(path string, environ []string, flags *pflag.FlagSet) (*config.Config
 	var errs []error
 	for flag, set := range map[string]func() error{
 		"data":            func() (err error) { c.Data, err = flags.GetString("data"); return },
+		"database":        func() (err error) { c.Database, err = flags.GetString("database"); return },
 		"listen":          func() (err error) { c.Listen, err = flags.GetString("listen"); return },
 		"insecure-listen": func() (err error) { c.InsecureListen, err = flags.GetBool("insecure-listen"); return },
 		"max-pps":         func() (err error) { c.MaxPPS, err = flags.GetInt("max-pps"); return },
