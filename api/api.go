@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sereno"
+	"sereno/export"
 	"sereno/ledger"
 	"sereno/probe"
 	"sereno/store"
@@ -65,6 +66,7 @@ type Options struct {
 	Plan           Plan
 	Facts          Facts
 	Watch          Watch
+	Figures        Figures               // nil: no /api/uptime, and no figures in devices
 	Kinds          []probe.Kind          // the ways to look that a device may ask for
 	Defaults       sereno.Policy         // of a check that says nothing else; zero: sereno.DefaultPolicy
 	Metrics        prometheus.Gatherer   // nil: no /metrics
@@ -72,6 +74,10 @@ type Options struct {
 	InsecureListen bool                  // take requests for any host name
 	Log            *slog.Logger          // nil: slog.Default()
 	Now            func() sereno.Instant // the ledger's time
+	Samples        Samples               // nil: no looks are kept
+	Backups        Backups               // nil: there are none
+	Book           Book                  // what exports and reports are made from; nil: there are none
+	Looks          export.Samples        // of which an export of looks is made; needed with Book
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -86,9 +92,16 @@ func New(o Options) http.Handler {
 	d := &desk{Options: o, huma: humago.New(mux, describe(o.Version))}
 	d.registerDevices()
 	d.registerHistory()
+	d.registerUptime()
 	d.registerIncidents()
 	d.registerAbsences()
 	d.registerStatistics()
+	d.registerSeries()
+	d.registerBackup()
+	if o.Book != nil {
+		downloads := &downloads{d, make(chan struct{}, maxDownloads)}
+		downloads.registerExport()
+	}
 
 	mux.HandleFunc("GET /{$}", front)
 	mux.Handle("GET /openapi.json", openAPI(d.huma))
@@ -152,9 +165,13 @@ func front(w http.ResponseWriter, r *http.Request) {
 
   devices      /api/devices
   history      /api/devices/{id}/history
+  series       /api/checks/{id}/series
+  uptime       /api/uptime
   incidents    /api/incidents
   absences     /api/absences
+  exports      /api/export/{looks,spans,incidents,absences,responses}
   statistics   /api/statistics
+  backup       /api/backup
   health       /health
   metrics      /metrics
   description  /openapi.json

@@ -89,6 +89,11 @@ func (db *DB) Series(ctx context.Context, check sereno.CheckID, from, to sereno.
 	return s, nil
 }
 
+// Empty reports whether there are no looks in it.
+func (s *Series) Empty() bool {
+	return !slices.ContainsFunc(s.Buckets, func(b Bucket) bool { return b.Sent > 0 })
+}
+
 func (b *Bucket) silence() {
 	b.Sent, b.Lost = 0, 0
 	for i := range b.RTT {
