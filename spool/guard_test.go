@@ -1,0 +1,321 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sereno"
+	"sereno/clock"
+	"sereno/ledger"
+	"sereno/store"
+)
+
+func TestTheReserveFitsTheDisk(t *testing.T) {
+	const mb, gb = int64(1) << 20, int64(1) << 30
+	for _, c := range []struct{ wanted, disk, want int64 }{
+		{64 * mb, 500 * gb, 64 * mb},
+		{64 * mb, 4 * gb, 64 * mb},
+		{64 * mb, 2 * gb, 32 * mb},
+		{64 * mb, 512 * mb, 16 * mb},
+		{64 * mb, 64 * mb, 8 * mb},
+		{8 * mb, 500 * gb, 8 * mb},
+		{0, 500 * gb, 0},
+	} {
+		if got := Fitting(c.wanted, c.disk); got != c.want {
+			t.Errorf("%d of a disk of %d: %d, want %d", c.wanted, c.disk, got, c.want)
+		}
+	}
+}
+
+func TestRoomGoesAndComes(t *testing.T) {
+	const size = 64
+	for _, c := range []struct {
+		rule       string
+		from       level
+		free, held int64
+		recent     bool
+		want       level
+	}{
+		{"plenty", calm, 1000, 64, false, calm},
+		{"half a reserve of room is enough", calm, 32, 64, false, calm},
+		{"less is not", calm, 31, 64, false, tight},
+		{"an eighth holds the reserve back", tight, 8, 64, false, tight},
+		{"less costs it", tight, 7, 64, false, full},
+		{"from one moment to the next", calm, 0, 64, false, full},
+		{"a write that found it full is believed", calm, 1000, 64, true, full},
+		{"what was given up is room, not calm", full, 64, 0, false, full},
+		{"samples do not begin at once", tight, 63, 64, false, tight},
+		{"but from a whole reserve on", tight, 64, 64, false, calm},
+		{"the reserve comes back when a whole one stays", full, 128, 0, false, calm},
+		{"not before", full, 127, 0, false, full},
+	} {
+		if got := c.from.next(c.free, size, c.held, c.recent); got != c.want {
+			t.Errorf("%s: %d, want %d", c.rule, got, c.want)
+		}
+	}
+}
+
+// onSmallDisk runs the rest of a test in a process with mounts of its own, and
+// returns the folder in which a disk of so many megabytes is; "" in the process
+// that waits for it.
+func onSmallDisk(t *testing.T, kind string, megabytes int) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: mounts a small disk")
+	}
+	const inside = "SERENO_TEST_SMALL_DISK"
+	if os.Getenv(inside) == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=2m")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if strings.Contains(string(out), "--- SKIP") {
+			t.Skipf("%s", out)
+		}
+		return ""
+	}
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if kind == "tmpfs" {
+		if err := unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		image := filepath.Join(dir, "image")
+		f, err := os.Create(image)
+		if err == nil {
+			err = errors.Join(f.Truncate(int64(megabytes)<<20), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"mkfs." + kind, "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, disk}} {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Skipf("%s: %v %s", strings.Join(args, " "), err, out)
+			}
+		}
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+// fillUp takes up all the room there is, as anything on the machine may.
+func fillUp(t *testing.T, dir string) (ballast string) {
+	t.Helper()
+	ballast = filepath.Join(dir, "ballast")
+	f, err := os.OpenFile(ballast, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	return ballast
+}
+
+// The disk fills up to its last byte while spans are written: the reserve
+// carries on, samples stop, the alive marks are written, one trouble is told;
+// with room again all is as before.
+func TestAFullDisk(t *testing.T) {
+	for _, kind := range []string{"tmpfs", "ext4"} {
+		t.Run(kind, func(t *testing.T) { fillDisk(t, kind) })
+	}
+}
+
+func fillDisk(t *testing.T, kind string) {
+	dir := onSmallDisk(t, kind, 64)
+	if dir == "" {
+		return
+	}
+	data := filepath.Join(dir, "data")
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	var mu sync.Mutex
+	var said []string
+	paused := false
+	guard := &Guard{
+		Reserve: Reserve{Path: filepath.Join(data, "reserve"), Size: 64 << 20}, Log: log,
+		Pause: func(on bool) { mu.Lock(); paused = on; mu.Unlock() },
+		Told:  func(s string) { mu.Lock(); said = append(said, s); mu.Unlock() },
+	}
+	if err := guard.Look(); err != nil {
+		t.Fatal(err)
+	}
+	held := guard.Held()
+	if held < 6<<20 || held > 8<<20 {
+		t.Fatalf("the reserve holds %d bytes", held)
+	}
+	before, _, _ := Room(data)
+	if _, err := guard.Reserve.Give(); err != nil {
+		t.Fatal(err)
+	}
+	if after, _, _ := Room(data); after-before < held {
+		t.Fatalf("giving it up gave %d bytes", after-before)
+	}
+	if err := guard.Look(); err != nil || guard.Held() == 0 {
+		t.Fatalf("it does not come back: %v", err)
+	}
+	facts, err := store.Open(t.Context(), "sqlite:"+filepath.Join(data, "sereno.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer facts.Close()
+	devices, err := facts.AddDevices(t.Context(), []sereno.Device{{Name: "a", Address: "192.0.2.1", Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}}}}, t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks, _, _, err := clock.OpenMarks(filepath.Join(data, "alive"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer marks.Close()
+	s, _ := open(t, facts, Options{
+		Dir: filepath.Join(data, "spool"), Log: log, MakeRoom: guard.MakeRoom,
+		Full: func(err error) bool { return errors.Is(err, store.ErrFull) },
+	})
+	stop := run(t, s)
+	defer func() { stop() }()
+
+	check := devices[0].Checks[0].ID
+	h := &history{open: []sereno.Span{{Check: check, Cause: sereno.CauseNew, Begin: t0, Proof: t0}}}
+	turns := 0
+	write := func(spans int) error {
+		e := &ledger.Entry{}
+		for range spans {
+			closed := h.open[0]
+			closed.End = closed.Begin + 1e6
+			e.Closed = append(e.Closed, closed)
+			h.open[0] = sereno.Span{Check: check, Status: 1 + sereno.Status(turns%3), Begin: closed.End, Proof: closed.End, Reason: "no reply in 1s"}
+			turns++
+		}
+		e.Open = []sereno.Span{h.open[0]}
+		var err error
+		for range 100 { // as the ledger does
+			if err = s.Commit(context.Background(), e); err == nil {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return err
+	}
+	if err := write(100); err != nil {
+		t.Fatal(err)
+	}
+
+	ballast := fillUp(t, dir)
+	for range 50 {
+		if err := write(100); err != nil {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	if err := marks.Write(sereno.Mark{Ledger: t0 + 1}); err != nil {
+		t.Errorf("the alive marks: %v", err)
+	}
+	if err := guard.Look(); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	if !paused || guard.Held() != 0 || len(said) == 0 || !strings.Contains(said[len(said)-1], "is full") {
+		t.Errorf("paused %v, reserve %d, said %q", paused, guard.Held(), said)
+	}
+	mu.Unlock()
+
+	// The reserve is used up as well: it says so, and nothing is broken.
+	fillUp(t, dir)
+	var last error
+	for range 200 {
+		e := &ledger.Entry{Absences: []sereno.Absence{{Begin: t0, End: t0 + 1}}, Incidents: []sereno.Incident{{ID: 1, Opened: 1, Closed: 2, Reason: strings.Repeat("x", 100_000)}}}
+		if last = s.Commit(context.Background(), e); last != nil {
+			break
+		}
+	}
+	if last == nil || s.Fault().Kept || s.Fault().Err == nil {
+		t.Errorf("on a disk without a byte: %v, %+v", last, s.Fault())
+	}
+	if err := facts.CheckInvariants(t.Context()); err != nil {
+		t.Errorf("on the full disk: %v", err)
+	}
+
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	guard.fullAt = time.Time{} // the pause after a full disk is over
+	if err := write(100); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	waitFor(s)
+	if err := guard.Look(); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	if paused || guard.Held() != held || said[len(said)-1] != "" || s.Fault() != (Fault{}) {
+		t.Errorf("with room again: paused %v, reserve %d, said %q, fault %v", paused, guard.Held(), said, s.Fault())
+	}
+	mu.Unlock()
+	n := 0
+	for _, err := range facts.Spans(t.Context(), check, 0, 1<<62) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != turns+1 {
+		t.Errorf("%d spans of %d", n, turns+1)
+	}
+	if err := facts.CheckInvariants(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADiskThatIsFullAtTheStart(t *testing.T) {
+	dir := onSmallDisk(t, "tmpfs", 64)
+	if dir == "" {
+		return
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	reserve := Reserve{Path: filepath.Join(dir, "reserve"), Size: 64 << 20}
+	if err := (&Guard{Reserve: reserve, Log: log}).Look(); err != nil || reserve.Held() == 0 {
+		t.Fatal(reserve.Held(), err)
+	}
+	fillUp(t, dir)
+	paused := false
+	guard := &Guard{Reserve: reserve, Log: log, Pause: func(on bool) { paused = on }}
+	if err := guard.Look(); err != nil {
+		t.Fatal(err)
+	}
+	if !paused || reserve.Held() != 0 {
+		t.Errorf("paused %v, reserve %d", paused, reserve.Held())
+	}
+	facts, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "sereno.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts.Close()
+}
