@@ -9,6 +9,7 @@ import (
 // An IncidentQuery selects incidents. The zero query selects all.
 type IncidentQuery struct {
 	Device   sereno.DeviceID    // 0 for every device
+	Own      bool               // only those of vantage points, which are about no device
 	OpenOnly bool               // still open
 	Under    *sereno.IncidentID // under this one; pointing to 0: under none
 	From, To sereno.Instant     // those that touch [From, To); a To of 0 is no end
@@ -32,6 +33,9 @@ func (s *Store) Incidents(ctx context.Context, q IncidentQuery) (items []sereno.
 	}
 	if q.Device != 0 {
 		f.and("device_id = ?", int64(q.Device))
+	}
+	if q.Own {
+		f.and("device_id = 0")
 	}
 	if q.OpenOnly {
 		f.and("closed_us = 0")

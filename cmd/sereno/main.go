@@ -82,7 +82,8 @@ no such thing; 2 it could not be done (usage, permission, no server).`,
 	})
 	root.AddCommand(
 		newServe(), newPing(), newStatus(), newDevices(), newHistory(),
-		newIncidents(), newAbsences(), newCheckConfig(), newVersion(),
+		newIncidents(), newAbsences(), newExport(), newCheckConfig(), newVersion(),
+		newBackup(), newRestore(),
 	)
 	return root
 }

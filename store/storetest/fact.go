@@ -99,6 +99,7 @@ func incidents(b *rig) {
 	}{
 		{"all, newest first", store.IncidentQuery{}, []sereno.Incident{i5, i4, i3, i2, i1}},
 		{"of a device", store.IncidentQuery{Device: devices[0].ID}, []sereno.Incident{i4, i1}},
+		{"of vantage points", store.IncidentQuery{Own: true}, []sereno.Incident{i5}},
 		{"open", store.IncidentQuery{OpenOnly: true}, []sereno.Incident{i4, i2}},
 		{"open of a device", store.IncidentQuery{OpenOnly: true, Device: devices[1].ID}, []sereno.Incident{i2}},
 		{"under one", store.IncidentQuery{Under: &one}, []sereno.Incident{i3, i2}},
