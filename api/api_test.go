@@ -40,7 +40,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { s.Close() })
 	w := &world{Store: s, t: t, now: noon, live: map[sereno.CheckID]ledger.Live{}}
 	w.Handler = New(Options{
-		Plan: w, Facts: s, Watch: w, Kinds: []probe.Kind{fakeKind{}}, Version: "test",
+		Plan: w, Facts: s, Watch: w, Figures: s, Kinds: []probe.Kind{fakeKind{}}, Version: "test",
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() sereno.Instant { return w.now },
 	})
 	return w
