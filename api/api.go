@@ -70,6 +70,7 @@ type Options struct {
 	Kinds          []probe.Kind          // the ways to look that a device may ask for
 	Defaults       sereno.Policy         // of a check that says nothing else; zero: sereno.DefaultPolicy
 	Metrics        prometheus.Gatherer   // nil: no /metrics
+	Prometheus     http.Handler          // what is below /prometheus/; nil: nothing
 	Version        string                // of the program, for people
 	InsecureListen bool                  // take requests for any host name
 	Log            *slog.Logger          // nil: slog.Default()
@@ -111,6 +112,9 @@ func New(o Options) http.Handler {
 			ErrorHandling:       promhttp.ContinueOnError,
 			MaxRequestsInFlight: 4,
 		}))
+	}
+	if o.Prometheus != nil {
+		mux.Handle(promQL, o.Prometheus)
 	}
 	return door(o.InsecureListen, o.Log, problems(mux))
 }
@@ -174,6 +178,7 @@ func front(w http.ResponseWriter, r *http.Request) {
   backup       /api/backup
   health       /health
   metrics      /metrics
+  PromQL       /prometheus (a Prometheus data source for Grafana)
   description  /openapi.json
 `)
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// promQL is where programs that speak Prometheus ask.
+const promQL = "/prometheus/"
+
 // maxBody is the largest body of a request, in bytes.
 const maxBody = 1 << 20
 
@@ -18,7 +21,8 @@ const maxBody = 1 << 20
 // may do anything, and a browser on this machine can be made to connect by any
 // page it shows. So a request must be meant for this machine (a name that was
 // rebound to 127.0.0.1 is not), and one that changes something must not come
-// from another site and must be JSON, which a plain form cannot send.
+// from another site and must be JSON, which a plain form cannot send. Only
+// questions in PromQL, which change nothing, are forms, as Prometheus has them.
 func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,9 +42,21 @@ func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 			refuse(w, http.StatusForbidden, "a page of another site may not change anything here")
 			return
 		}
+		if strings.HasPrefix(r.URL.Path, promQL) && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+			refuse(w, http.StatusForbidden, "a page of another site may not put questions here: they cost too much")
+			return
+		}
 		if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
-			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-				refuse(w, http.StatusUnsupportedMediaType, "the body must be JSON, with Content-Type: application/json")
+			wanted := "application/json"
+			if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, promQL) {
+				wanted = "application/x-www-form-urlencoded"
+			}
+			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != wanted {
+				what := "JSON"
+				if wanted != "application/json" {
+					what = "a form"
+				}
+				refuse(w, http.StatusUnsupportedMediaType, "the body must be "+what+", with Content-Type: "+wanted)
 				return
 			}
 		}

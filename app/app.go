@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 	"sereno/probe/all"
 	"sereno/probe/icmp"
 	"sereno/resolve"
+	"sereno/prometheus"
+	"sereno/prometheus/remote"
 	"sereno/samples"
 	"sereno/schedule"
 	"sereno/vantage"
@@ -89,6 +92,13 @@ func Run(ctx context.Context, o Options) error {
 	if cfg.SamplesOff {
 		keep, know, usage = nil, func([]sereno.Device) {}, nil
 	}
+	catalog := new(prometheus.Catalog)
+	outbox := remote.New(remote.Options{
+		Dir: filepath.Join(cfg.Data, "remote_write"), Targets: cfg.RemoteWrite, Agent: "sereno/" + o.Version, Log: log,
+	})
+	if len(cfg.RemoteWrite) > 0 {
+		kept.Tap(outbox.Keep)
+	}
 	books := ledger.New(ledger.Options{
 		Journal:   facts,
 		Beat:      beats.Take,
@@ -122,7 +132,7 @@ func Run(ctx context.Context, o Options) error {
 	}})
 	plan = newPlan(planParts{
 		store: facts, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
-		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: know,
+		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: func(d []sereno.Device) { know(d); catalog.Know(d); outbox.Know(d) }, forget: catalog.Forget,
 	})
 
 	count, err := facts.CountDevices(ctx)
@@ -155,6 +165,10 @@ func Run(ctx context.Context, o Options) error {
 
 	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
 	parts.start("keep signs of life", keeper.Run)
+	if len(cfg.RemoteWrite) > 0 {
+		metrics.MustRegister(outbox)
+		parts.start("remote write", outbox.Run) // before the samples, whose last looks it writes
+	}
 	if !cfg.SamplesOff {
 		parts.start("samples", kept.Run) // before the ledger, whose last looks it writes
 	}
@@ -164,6 +178,7 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
 	parts.start("witnesses", witnesses.Run)
 	parts.start("resolve names", resolver.Run)
+	parts.start("read the meters", (&bookkeeper{read: facts.ReadMeters, log: log}).Run)
 	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log)) })
 	if o.Load != nil {
 		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses) })
@@ -173,11 +188,18 @@ func Run(ctx context.Context, o Options) error {
 	if !cfg.SamplesOff {
 		readable, series = kept, kept
 	}
+	var promQL http.Handler // likewise
+	if !cfg.SamplesOff {
+		promQL = prometheus.New("/prometheus", prometheus.Options{
+			Samples: kept.Queryable(), Catalog: catalog, Limits: cfg.Prometheus, Metrics: metrics, Log: log, Now: clk.Now,
+			Raw: func() sereno.Instant { return clk.Now().Add(-cfg.SamplesRetention) },
+		})
+	}
 	door := api.New(api.Options{
 		Backups: newBackups(cfg, facts, kept, books, clk, o.Version),
 		Plan: plan, Facts: facts, Watch: books, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
-		Samples: series, Book: facts, Looks: readable,
+		Prometheus: promQL, Samples: series, Book: facts, Looks: readable,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

@@ -38,9 +38,10 @@ type planParts struct {
 	now      func() sereno.Instant
 	log      *slog.Logger
 	resolver *resolve.Resolver
-	beyond   func(netip.Addr) bool // beyond this machine?
-	outside  func(bool)            // told whether anything beyond this machine is watched
-	know     func([]sereno.Device) // told whose checks are, before their first look
+	beyond   func(netip.Addr) bool   // beyond this machine?
+	outside  func(bool)              // told whether anything beyond this machine is watched
+	know     func([]sereno.Device)   // told whose checks are, before their first look
+	forget   func([]sereno.DeviceID) // told which are watched no longer
 }
 
 func newPlan(parts planParts) *plan {
@@ -185,6 +186,7 @@ func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
 		}
 	}
 	p.schedule.Drop(idle)
+	p.forget(gone)
 	places, items, err := p.prepare(after)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) er
 		if restart := *cfg; true {
 			restart.Devices, restart.Witnesses, restart.Defaults = running.Devices, running.Witnesses, running.Defaults
 			if !reflect.DeepEqual(restart, running) {
-				o.Log.Warn("some settings changed that need a restart: listen, data, max_pps, isolation_hold, alive_interval or clock_patience")
+				o.Log.Warn("some settings changed that need a restart: all but devices, defaults and witnesses do")
 			}
 		}
 	}

@@ -7,6 +7,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +19,8 @@ import (
 
 	"sereno"
 	"sereno/probe"
+	"sereno/prometheus"
+	"sereno/prometheus/remote"
 )
 
 // A Config is what the operator wants.
@@ -40,6 +43,9 @@ type Config struct {
 	SamplesRollups    time.Duration `env:"SAMPLES_ROLLUPS"`      // how long minutes are kept; 1 day to 20 years
 	SamplesOutOfOrder time.Duration `env:"SAMPLES_OUT_OF_ORDER"` // how late a look may come; 1 min to 30 days
 
+	Prometheus  prometheus.Limits `env:"-"` // what a PromQL question may cost
+	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
+
 	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
 	Devices  []sereno.Device `env:"-"` // those of the file: FromFile is set, no IDs are
 }
@@ -59,6 +65,8 @@ func Default() *Config {
 		SamplesSize:       10_000_000_000,
 		SamplesRollups:    365 * day,
 		SamplesOutOfOrder: day,
+
+		Prometheus: prometheus.DefaultLimits,
 
 		Defaults: sereno.DefaultPolicy,
 	}
@@ -131,6 +139,23 @@ func (c *Config) Validate() []*sereno.Error {
 	within("samples.retention", c.SamplesRetention, time.Hour, 3650*day)
 	within("samples.rollups", c.SamplesRollups, day, 7300*day)
 	within("samples.out_of_order", c.SamplesOutOfOrder, time.Minute, 30*day)
+	within("prometheus.timeout", c.Prometheus.Timeout, time.Second, 10*time.Minute)
+	for _, n := range []struct {
+		field       string
+		v           int
+		least, most int
+	}{
+		{"prometheus.samples", c.Prometheus.Held, 1_000_000, 1_000_000_000},
+		{"prometheus.reads", c.Prometheus.Read, 1_000_000, math.MaxInt32},
+		{"prometheus.concurrent", c.Prometheus.Concurrent, 1, 100},
+	} {
+		if n.v < n.least || n.v > n.most {
+			wrong(n.field, "%s is a number from %d to %d, not %d", n.field, n.least, n.most, n.v)
+		}
+	}
+	if c.SamplesOff && len(c.RemoteWrite) > 0 {
+		wrong("remote_write", "remote_write sends on what samples keep, and samples.off keeps none: leave out one of them")
+	}
 	if c.SamplesSize < 0 || c.SamplesSize > 0 && c.SamplesSize < 100_000_000 {
 		wrong("samples.size", "samples.size is at least 100MB, or 0 for no limit, not %s", c.SamplesSize)
 	}

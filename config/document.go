@@ -316,6 +316,8 @@ func settingKeys(c *Config) []key {
 		duration("alive_interval", &c.AliveInterval),
 		duration("clock_patience", &c.ClockPatience),
 		{"samples", func(r *reader, v *yaml.Node) { r.mapping(v, "samples", sampleKeys(c), nil) }},
+		{"prometheus", func(r *reader, v *yaml.Node) { r.mapping(v, "prometheus", limitKeys(&c.Prometheus), nil) }},
+		{"remote_write", func(r *reader, v *yaml.Node) { r.remoteWrite(v, c) }},
 	}
 }
 

@@ -3,9 +3,11 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +74,9 @@ func (p *poster) post(ctx context.Context, body []byte) error {
 	}
 	answer, err := p.client.Do(req)
 	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			return e.Err // without the URL, which may hold a secret
+		}
 		return err
 	}
 	defer answer.Body.Close()

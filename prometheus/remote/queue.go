@@ -72,7 +72,7 @@ const (
 )
 
 // leastBytes is the smallest bound that leaves room for enough segments.
-const leastBytes = 16 << 20
+const leastBytes = 16_000_000
 
 // parts is into how many segments a full queue is divided: the share of it
 // that goes at once.

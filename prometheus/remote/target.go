@@ -33,7 +33,7 @@ type Target struct {
 // Defaults of a Target.
 const (
 	DefaultTimeout  = 30 * time.Second
-	DefaultMaxBytes = 1 << 30
+	DefaultMaxBytes = 1_000_000_000
 	DefaultMaxAge   = 24 * time.Hour
 )
 
@@ -108,7 +108,7 @@ func (t Target) Validate() []*sereno.Error {
 	within("timeout", t.Timeout, time.Second, 5*time.Minute)
 	within("max_age", t.MaxAge, time.Minute, 31*24*time.Hour)
 	if t.MaxBytes != 0 && t.MaxBytes < leastBytes {
-		wrong("max_size", "max_size is at least %d MB", leastBytes>>20)
+		wrong("max_size", "max_size is at least %d MB", leastBytes/1_000_000)
 	}
 	return errs
 }
