@@ -503,11 +503,11 @@ func (p *passphrase) toWrite() (encrypt bool, text string, err error) {
 	if err != nil || ok || !p.encrypt {
 		return ok, text, err
 	}
-	text, err = ask("Passphrase for the backup: ")
+	text, err = whisper("Passphrase for the backup: ")
 	if err != nil {
 		return false, "", err
 	}
-	again, err := ask("Once more: ")
+	again, err := whisper("Once more: ")
 	if err == nil && again != text {
 		err = errors.New("these were two different passphrases; nothing was written")
 	}
@@ -520,11 +520,11 @@ func (p *passphrase) toRead() (string, error) {
 	if err != nil || ok {
 		return text, err
 	}
-	return ask("Passphrase of the backup: ")
+	return whisper("Passphrase of the backup: ")
 }
 
-// ask reads a passphrase from the terminal, without showing it.
-func ask(prompt string) (string, error) {
+// whisper reads a passphrase from the terminal, without showing it.
+func whisper(prompt string) (string, error) {
 	if !term.IsTerminal(os.Stdin.Fd()) {
 		return "", errors.New("the backup needs a passphrase: give it with --passphrase-file, or in SERENO_PASSPHRASE")
 	}
