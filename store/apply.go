@@ -50,7 +50,7 @@ func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sere
 		a = compare(wanted, living)
 		// Removed first, so that nothing hangs on them; changed last, so that
 		// they can hang on the added.
-		p := &plan{tx: tx, now: now}
+		p := &plan{store: s, tx: tx, now: now}
 		if err := p.remove(a.Removed); err != nil {
 			return err
 		}

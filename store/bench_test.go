@@ -11,6 +11,7 @@ import (
 	"sereno"
 	"sereno/ledger"
 	"sereno/store"
+	"sereno/store/postgrestest"
 )
 
 const many = 100_000
@@ -31,8 +32,22 @@ func crowd(n int) []sereno.Device {
 	return devices
 }
 
-func crowded(b *testing.B, n int) (*store.Store, []sereno.Device) {
-	s := open(b, filepath.Join(b.TempDir(), "sereno.db"))
+// onBoth runs a benchmark on both engines: PostgreSQL with a server of its own
+// as it is set up by default, which syncs every commit to disk.
+func onBoth(b *testing.B, bench func(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device))) {
+	b.Run("sqlite", func(b *testing.B) {
+		bench(b, func(b *testing.B, n int) (*store.Store, []sereno.Device) {
+			return crowded(b, n, "sqlite:"+filepath.Join(b.TempDir(), "sereno.db"))
+		})
+	})
+	b.Run("postgres", func(b *testing.B) {
+		server := postgrestest.Start(b)
+		bench(b, func(b *testing.B, n int) (*store.Store, []sereno.Device) { return crowded(b, n, server.Database(b)) })
+	})
+}
+
+func crowded(b *testing.B, n int, url string) (*store.Store, []sereno.Device) {
+	s := openURL(b, url)
 	b.Cleanup(func() { s.Close() })
 	applied, err := s.ApplyFile(b.Context(), crowd(n), 1e15)
 	if err != nil {
@@ -54,21 +69,27 @@ func drain[T any](b *testing.B, seq iter.Seq2[T, error], want int) {
 	}
 }
 
-func BenchmarkAllDevices(b *testing.B) {
+func BenchmarkAllDevices(b *testing.B) { onBoth(b, benchAllDevices) }
+
+func benchAllDevices(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
 	s, _ := crowded(b, many)
 	for b.Loop() {
 		drain(b, s.AllDevices(b.Context()), many)
 	}
 }
 
-func BenchmarkOpenSpans(b *testing.B) {
+func BenchmarkOpenSpans(b *testing.B) { onBoth(b, benchOpenSpans) }
+
+func benchOpenSpans(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
 	s, _ := crowded(b, many)
 	for b.Loop() {
 		drain(b, s.OpenSpans(b.Context()), many)
 	}
 }
 
-func BenchmarkApplyFile(b *testing.B) {
+func BenchmarkApplyFile(b *testing.B) { onBoth(b, benchApplyFile) }
+
+func benchApplyFile(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
 	b.Run("new", func(b *testing.B) {
 		for b.Loop() {
 			crowded(b, many)
@@ -85,9 +106,11 @@ func BenchmarkApplyFile(b *testing.B) {
 	})
 }
 
-// BenchmarkCommit writes a change of n checks: a closed span, an open one and
+// benchCommit writes a change of n checks: a closed span, an open one and
 // an incident each, so three rows, in no order.
-func BenchmarkCommit(b *testing.B) {
+func BenchmarkCommit(b *testing.B) { onBoth(b, benchCommit) }
+
+func benchCommit(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
 	for _, n := range []int{1, 500, 20_000, many} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s, devices := crowded(b, many)
@@ -113,9 +136,11 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkUptime tallies a window of one check with 10,000 spans in a year
+// benchUptime tallies a window of one check with 10,000 spans in a year
 // among a million others, and proves them all.
-func BenchmarkUptime(b *testing.B) {
+func BenchmarkUptime(b *testing.B) { onBoth(b, benchUptime) }
+
+func benchUptime(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
 	s, devices := crowded(b, 10_000)
 	const spans, year = 10_000, 365 * 24 * time.Hour
 	begin := sereno.Instant(1e15)

@@ -27,7 +27,7 @@ func (s *Store) AddDevices(ctx context.Context, devices []sereno.Device, now ser
 		return nil, err
 	}
 	err = s.write(ctx, "add devices", func(tx *sql.Tx) error {
-		p := &plan{tx: tx, now: now}
+		p := &plan{store: s, tx: tx, now: now}
 		if err := p.add(added, deviceField); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Store) ReplaceDevice(ctx context.Context, d sereno.Device, now sereno.I
 		if err != nil {
 			return err
 		}
-		p := &plan{tx: tx, now: now}
+		p := &plan{store: s, tx: tx, now: now}
 		if new.Name != old.Name {
 			if taken, err := p.id(new.Name); err != nil {
 				return err
@@ -87,16 +87,17 @@ func (s *Store) RemoveDevice(ctx context.Context, id sereno.DeviceID, now sereno
 		if d, err = readDevice(ctx, tx, id); err != nil {
 			return err
 		}
-		return (&plan{tx: tx, now: now}).remove([]sereno.Device{d})
+		return (&plan{store: s, tx: tx, now: now}).remove([]sereno.Device{d})
 	})
 	return d, err
 }
 
 // A plan is one change of the plan, in one transaction.
 type plan struct {
-	tx  *sql.Tx
-	now sereno.Instant
-	ids map[string]sereno.DeviceID // living devices by name, as far as looked up
+	store *Store
+	tx    *sql.Tx
+	now   sereno.Instant
+	ids   map[string]sereno.DeviceID // living devices by name, as far as looked up
 }
 
 // id returns the living device with a name, 0 if there is none.
@@ -140,23 +141,21 @@ func (p *plan) add(devices []sereno.Device, field func(i int) string) error {
 	if err != nil {
 		return err
 	}
-	insert, err := p.tx.Prepare(`INSERT INTO devices (id, name, address, importance, tags, paused, from_file, search, created_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) WHERE deleted_us = 0 DO NOTHING`)
+	for i := range devices {
+		devices[i].ID, devices[i].Created = sereno.DeviceID(first)+sereno.DeviceID(i), p.now
+	}
+	added, err := insert(p.store, p.tx, `devices (id, name, address, importance, tags, paused, from_file, search, created_us)`,
+		`ON CONFLICT (name) WHERE deleted_us = 0 DO NOTHING`, devices, func(d sereno.Device) []any { return append(deviceArgs(d), int64(d.Created)) })
 	if err != nil {
 		return err
 	}
-	defer insert.Close()
-	for i := range devices {
-		d := &devices[i]
-		d.ID, d.Created = sereno.DeviceID(first)+sereno.DeviceID(i), p.now
-		done, err := insert.Exec(append(deviceArgs(*d), int64(d.Created))...)
-		if err != nil {
-			return err
-		}
-		if n, err := done.RowsAffected(); err != nil {
-			return err
-		} else if n == 0 {
-			return nameTaken(field(i), d.Name)
+	for i, d := range devices {
+		if added < int64(len(devices)) {
+			if id, err := p.id(d.Name); err != nil {
+				return err
+			} else if id != d.ID {
+				return nameTaken(field(i), d.Name)
+			}
 		}
 		p.know(d.Name, d.ID)
 	}
@@ -204,14 +203,14 @@ func (p *plan) begin(devices []sereno.Device) error {
 		checks[i].ID = sereno.CheckID(first) + sereno.CheckID(i)
 		spans[i].Check = checks[i].ID
 	}
-	err = each(p.tx, `INSERT INTO checks (id, device_id, name, kind, interval_us, timeout_us, fall, rise, rtt_above_us, loss_above, loss_window_us, settings, created_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, checks, func(c *sereno.Check) []any {
+	_, err = insert(p.store, p.tx, `checks (id, device_id, name, kind, interval_us, timeout_us, fall, rise, rtt_above_us, loss_above, loss_window_us, settings, created_us)`, "", checks, func(c *sereno.Check) []any {
 		return append([]any{int64(c.ID), int64(c.Device), c.Name, c.Kind}, append(policyArgs(*c), int64(c.Created))...)
 	})
 	if err != nil {
 		return err
 	}
-	return each(p.tx, `INSERT INTO states (`+stateColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`, spans, stateArgs)
+	_, err = insert(p.store, p.tx, `states (`+stateColumns+`)`, "", spans, stateArgs)
+	return err
 }
 
 // A link is a device and one that it hangs on.
@@ -233,9 +232,10 @@ func (p *plan) links(links []link, d sereno.Device, field string) ([]link, error
 }
 
 func (p *plan) hang(links []link) error {
-	return each(p.tx, `INSERT INTO device_parents (device_id, parent_id) VALUES ($1, $2)`, links, func(l link) []any {
+	_, err := insert(p.store, p.tx, `device_parents (device_id, parent_id)`, "", links, func(l link) []any {
 		return []any{int64(l.child), int64(l.parent)}
 	})
+	return err
 }
 
 // change makes old into new, whose name must be free or the same, and fills in

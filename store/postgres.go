@@ -395,7 +395,22 @@ func (p *postgres) commit(tx *sql.Tx, e *ledger.Entry) error {
 	return putClockEvents(tx, e)
 }
 
-// The kinds of the columns, as unnest wants them.
+// kindsOf returns the kinds of columns, as unnest wants them.
+func kindsOf(columns []any) string {
+	kinds := make([]byte, len(columns))
+	for i, c := range columns {
+		switch c.(type) {
+		case []int64:
+			kinds[i] = 'i'
+		case []float64:
+			kinds[i] = 'f'
+		default:
+			kinds[i] = 't'
+		}
+	}
+	return string(kinds)
+}
+
 const (
 	spanKinds     = "iiiiiiit"
 	stateKinds    = "iiiiiit"
@@ -558,18 +573,8 @@ func (d *Draft) putTogether(t Table, rows []Row) error {
 		}
 		d.months.learn(made) // of no use to anybody if the draft fails
 	}
-	kinds := make([]byte, len(t.Columns))
-	for i, v := range rows[0] {
-		switch v.(type) {
-		case int64:
-			kinds[i] = 'i'
-		case float64:
-			kinds[i] = 'f'
-		default:
-			kinds[i] = 't'
-		}
-	}
-	_, err := together(d.tx, `INSERT INTO `+t.Name+` (`+strings.Join(t.Columns, ", ")+`) SELECT * FROM `+unnest(string(kinds)), rows, func(r Row) []any { return r })
+	all := columns(rows, func(r Row) []any { return r })
+	_, err := d.tx.Exec(`INSERT INTO `+t.Name+` (`+strings.Join(t.Columns, ", ")+`) SELECT * FROM `+unnest(kindsOf(all)), all...)
 	if err != nil {
 		return fmt.Errorf("fill %s: %w", t.Name, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"sereno"
@@ -268,4 +269,48 @@ func each[T any](tx *sql.Tx, text string, list []T, args func(T) []any) error {
 		}
 	}
 	return nil
+}
+
+// insert adds a row for each of list and returns how many were added, which
+// may be fewer where a conflict lets one go. into is the table and its columns
+// in the order of args: "starts (at_us, version)". Whatever the number of rows,
+// PostgreSQL at the other end of a wire is asked a few times only.
+func insert[T any](s *Store, tx *sql.Tx, into, conflict string, list []T, args func(T) []any) (added int64, err error) {
+	if s.postgres != nil {
+		for part := range slices.Chunk(list, 20_000) {
+			all := columns(part, args)
+			done, err := tx.Exec(`INSERT INTO `+into+` SELECT * FROM `+unnest(kindsOf(all))+` `+conflict, all...)
+			if err != nil {
+				return added, err
+			}
+			n, err := done.RowsAffected()
+			if added += n; err != nil {
+				return added, err
+			}
+		}
+		return added, nil
+	}
+	if len(list) == 0 {
+		return 0, nil
+	}
+	values := make([]string, len(args(list[0])))
+	for i := range values {
+		values[i] = fmt.Sprintf("$%d", i+1)
+	}
+	stmt, err := tx.Prepare(`INSERT INTO ` + into + ` VALUES (` + strings.Join(values, ", ") + `) ` + conflict)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Close()
+	for _, row := range list {
+		done, err := stmt.Exec(args(row)...)
+		if err != nil {
+			return added, err
+		}
+		n, err := done.RowsAffected()
+		if added += n; err != nil {
+			return added, err
+		}
+	}
+	return added, nil
 }
