@@ -35,7 +35,7 @@ func (j *joined) Querier(mint, maxt int64) (storage.Querier, error) {
 	}
 	return &querier{
 		Querier: q, catalog: j.catalog, from: mint, to: maxt, now: milliseconds(j.now()), raw: milliseconds(j.raw()),
-		budget: &budget{left: float64(j.most), most: j.most},
+		budget: &budget{most: j.most},
 	}, nil
 }
 
@@ -58,20 +58,20 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 		if hints != nil {
 			from, to = hints.Start, hints.End
 		}
-		read = &counted{SeriesSet: read, q: q, from: from, to: min(to, q.now)}
+		read = q.pay(ctx, read, hintsOf(hints), from, min(to, q.now))
 	}
 	if len(infos) == 0 {
 		return read
 	}
 	names := &infoSet{infos: infos, from: q.from, to: min(q.to, q.now)}
-	return storage.NewMergeSeriesSet([]storage.SeriesSet{read, names}, limit(hints), storage.ChainedSeriesMerge)
+	return storage.NewMergeSeriesSet([]storage.SeriesSet{read, names}, hintsOf(hints).Limit, storage.ChainedSeriesMerge)
 }
 
-func limit(hints *storage.SelectHints) int {
+func hintsOf(hints *storage.SelectHints) storage.SelectHints {
 	if hints == nil {
-		return 0
+		return storage.SelectHints{}
 	}
-	return hints.Limit
+	return *hints
 }
 
 // infos returns the catalog's series that are there at some time of q.
@@ -120,45 +120,81 @@ func with(list []string, more map[string]struct{}) []string {
 	return slices.Compact(all)
 }
 
-// A budget is what is left of the samples that one question may read.
+// A budget is what is left of what one question may cost.
 type budget struct {
-	mu   sync.Mutex
-	left float64
-	most int
+	mu    sync.Mutex
+	most  int     // samples to read
+	read  float64 // so far
+	looks float64 // at samples, so far: a range is looked at anew at each step
+	err   error   // it is used up
 }
 
-// spend takes samples, or says why not.
-func (b *budget) spend(samples float64) error {
+// looksPerRead is how many times as many looks at samples there may be as
+// reads: a look is a few nanoseconds, but for quantiles, and the engine does
+// not hear of a time limit while it works on one series.
+const looksPerRead = 4
+
+// spend takes samples and looks at them, or says why not.
+func (b *budget) spend(samples, looks float64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.left -= samples; b.left >= 0 {
-		return nil
+	b.read += samples
+	b.looks += looks
+	switch most := float64(b.most); {
+	case b.err != nil:
+	case b.read > most:
+		b.err = sereno.Errorf(sereno.Invalid, "this question would read more than %d million samples, which is the most for one: ask for a shorter time or for fewer series", b.most/1_000_000)
+	case b.looks > most*looksPerRead:
+		b.err = sereno.Errorf(sereno.Invalid, "this question would look at samples more than %d million times, which is the most for one: ask for a shorter range in brackets, a longer step or fewer series", b.most/1_000_000*looksPerRead)
 	}
-	return sereno.Errorf(sereno.Invalid, "this question would read more than %d million samples, which is the most for one: ask for a shorter time or for fewer series", b.most/1_000_000)
+	return b.err
 }
 
-// counted is a set whose samples are paid for before they are read.
-type counted struct {
+// pay collects a set and takes its samples from the budget. The engine selects
+// all that a question is about before it reads any of it, so a question that is
+// too large has read nothing when it is refused.
+func (q *querier) pay(ctx context.Context, set storage.SeriesSet, hints storage.SelectHints, from, to int64) storage.SeriesSet {
+	again := 0.0 // how often the samples of a range are looked at
+	if hints.Range > 0 && hints.Step > 0 {
+		again = float64(hints.Range) / float64(hints.Step)
+	}
+	var list []storage.Series
+	for set.Next() {
+		s := set.At()
+		n := q.samples(s.Labels(), from, to)
+		if err := q.budget.spend(n, n*again); err != nil {
+			return storage.ErrSeriesSet(err)
+		}
+		if list = append(list, s); len(list)%1024 == 0 && ctx.Err() != nil {
+			return storage.ErrSeriesSet(ctx.Err())
+		}
+	}
+	return &collected{SeriesSet: set, list: list, budget: q.budget}
+}
+
+// A collected set has its series in memory, and none of them once the budget
+// is used up by another. What else there is to say of them is the set's that
+// they come from.
+type collected struct {
 	storage.SeriesSet
-	q        *querier
-	from, to int64
-	err      error
+	list   []storage.Series
+	next   int
+	budget *budget
 }
 
-func (c *counted) Next() bool {
-	if c.err != nil || !c.SeriesSet.Next() {
-		return false
-	}
-	c.err = c.q.budget.spend(c.q.samples(c.SeriesSet.At().Labels(), c.from, c.to))
-	return c.err == nil
+func (c *collected) Next() bool {
+	c.next++
+	return c.next <= len(c.list) && c.budget.spend(0, 0) == nil
 }
 
-func (c *counted) Err() error {
-	if c.err != nil {
-		return c.err
+func (c *collected) Err() error {
+	if err := c.budget.spend(0, 0); err != nil {
+		return err
 	}
 	return c.SeriesSet.Err()
 }
+
+func (c *collected) At() storage.Series { return c.list[c.next-1] }
 
 // samples estimates how many samples of a series there are in a stretch. That
 // of a check that nobody knows (any more) is taken for small.
@@ -187,7 +223,11 @@ func (s *infoSet) Next() bool {
 func (s *infoSet) At() storage.Series {
 	i := s.infos[s.next-1]
 	return &storage.SeriesEntry{Lset: i.labels, SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
-		return storage.NewListSeriesIterator(ones{first: max(s.from, milliseconds(i.since)), last: s.to})
+		first := milliseconds(i.since)
+		if first < s.from {
+			first = s.from + (grid-s.from%grid)%grid
+		}
+		return storage.NewListSeriesIterator(ones{first, s.to})
 	}}
 }
 

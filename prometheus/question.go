@@ -161,7 +161,7 @@ func (d *door) query(r *http.Request, q *question) (*answer, error) {
 	}
 	asked, err := d.engine.NewInstantQuery(ctx, d.samples, options, q.text("query"), at)
 	if err != nil {
-		return nil, badParameter("query", err)
+		return nil, badQuery(err)
 	}
 	return evaluate(ctx, asked, q, limit)
 }
@@ -194,9 +194,21 @@ func (d *door) queryRange(r *http.Request, q *question) (*answer, error) {
 	}
 	asked, err := d.engine.NewRangeQuery(ctx, d.samples, options, q.text("query"), start, end, step)
 	if err != nil {
-		return nil, badParameter("query", err)
+		return nil, badQuery(err)
 	}
 	return evaluate(ctx, asked, q, limit)
+}
+
+// badQuery says what is wrong with an expression, unless it is that it waited
+// in vain for its turn to be read.
+func badQuery(err error) error {
+	if _, ok := errors.AsType[promql.ErrQueryTimeout](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[promql.ErrQueryCanceled](err); ok {
+		return err
+	}
+	return badParameter("query", err)
 }
 
 // evaluate runs a question of the engine.

@@ -1,0 +1,230 @@
+package prometheus_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"sereno"
+	"sereno/prometheus"
+)
+
+// A vast storage claims to have series of many checks and fails the test when
+// anybody reads one.
+type vast struct {
+	t      testing.TB
+	series int
+	read   func() chunkenc.Iterator // nil: may not be read
+	err    error
+}
+
+func (v *vast) Querier(int64, int64) (storage.Querier, error) {
+	if v.err != nil {
+		return nil, v.err
+	}
+	return v, nil
+}
+
+func (v *vast) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	for _, m := range matchers {
+		if m.Name != "check" && !m.Matches(map[string]string{labels.MetricName: "sereno_up"}[m.Name]) {
+			return storage.EmptySeriesSet()
+		}
+	}
+	return &vastSet{vast: v}
+}
+
+func (v *vast) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, nil
+}
+
+func (v *vast) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, nil
+}
+
+func (*vast) Close() error { return nil }
+
+type vastSet struct {
+	*vast
+	next int
+}
+
+func (s *vastSet) Next() bool                      { s.next++; return s.next <= s.series }
+func (*vastSet) Err() error                        { return nil }
+func (*vastSet) Warnings() annotations.Annotations { return nil }
+func (s *vastSet) At() storage.Series {
+	return &storage.SeriesEntry{
+		Lset: labels.FromStrings(labels.MetricName, "sereno_up", "check", strconv.Itoa(s.next)),
+		SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+			if s.read == nil {
+				s.t.Error("samples were read")
+				return chunkenc.NewNopIterator()
+			}
+			return s.read()
+		},
+	}
+}
+
+// fleet is a catalog of devices that are looked at every second.
+func fleet(n int, since time.Time) *prometheus.Catalog {
+	devices := make([]sereno.Device, n)
+	for i := range devices {
+		id := int64(i + 1)
+		devices[i] = sereno.Device{ID: sereno.DeviceID(id), Name: fmt.Sprintf("host-%d", id), Address: "192.0.2.1", Created: sereno.At(since), Checks: []sereno.Check{
+			{ID: sereno.CheckID(id), Device: sereno.DeviceID(id), Name: "icmp", Kind: "icmp", Created: sereno.At(since), Policy: sereno.Policy{Interval: time.Second}},
+		}}
+	}
+	c := new(prometheus.Catalog)
+	c.Know(devices)
+	return c
+}
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func serve(t testing.TB, o prometheus.Options) string {
+	if o.Now == nil {
+		o.Now = func() sereno.Instant { return sereno.At(now) }
+	}
+	o.Log = slog.New(slog.DiscardHandler)
+	s := httptest.NewServer(prometheus.New("", o))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestWhatOneQuestionMayCost(t *testing.T) {
+	const (
+		tooMany  = "this question would read more than 500 million samples, which is the most for one: ask for a shorter time or for fewer series"
+		tooOften = "this question would look at samples more than 2000 million times, which is the most for one: ask for a shorter range in brackets, a longer step or fewer series"
+	)
+	year := now.AddDate(-1, 0, 0)
+	for _, c := range []struct {
+		name, query string
+		devices     int
+		since       time.Time
+		raw         time.Time
+		refused     string
+	}{
+		{"a billion samples", `avg_over_time(sereno_up[30d])`, 1000, year, time.Time{}, tooMany},
+		{"a billion samples in a subquery", `max_over_time(sereno_up[30d:1h])`, 1000, year, time.Time{}, tooMany},
+		{"a billion samples by many selectors", `sum_over_time(sereno_up[2d]) + sum_over_time(sereno_up[2d] offset 2d) + sum_over_time(sereno_up[2d] offset 4d)`, 1000, year, time.Time{}, tooMany},
+		{"a hundred thousand devices for a day", `sum(avg_over_time(sereno_up[1d]))`, 100_000, year, time.Time{}, tooMany},
+		{"a few samples, over and over", `max_over_time(quantile_over_time(0.9, sereno_up[1h])[12h:1s])`, 50, year, time.Time{}, tooOften},
+		{"devices that are there since yesterday", `avg_over_time(sereno_up[30d])`, 1000, now.AddDate(0, 0, -1), time.Time{}, ""},
+		{"what is kept by the minute", `avg_over_time(sereno_up[30d])`, 1000, year, now.AddDate(0, 0, -1), ""},
+		{"all devices now", `sereno_up`, 100_000, year, time.Time{}, ""},
+		{"a day of a thousand", `avg_over_time(sereno_up[1d])`, 1000, year, time.Time{}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			samples := &vast{t: t, series: c.devices}
+			if c.refused == "" {
+				samples.read = chunkenc.NewNopIterator
+			}
+			base := serve(t, prometheus.Options{Samples: samples, Catalog: fleet(c.devices, c.since), Raw: func() sereno.Instant {
+				if c.raw.IsZero() {
+					return 0
+				}
+				return sereno.At(c.raw)
+			}})
+			code, doc := get(t, base+"/api/v1/query?"+url.Values{"query": {c.query}}.Encode())
+			if c.refused == "" {
+				if code != http.StatusOK {
+					t.Errorf("refused: %d %v", code, doc)
+				}
+				return
+			}
+			if code != http.StatusUnprocessableEntity || doc["errorType"] != "execution" || doc["error"] != c.refused {
+				t.Errorf("not refused as it should be: %d %v", code, doc)
+			}
+		})
+	}
+}
+
+func TestTooManySamplesInMemory(t *testing.T) {
+	base := serve(t, prometheus.Options{
+		Limits:  prometheus.Limits{Held: 1000},
+		Catalog: fleet(3, now.Add(-24*time.Hour)), Samples: &vast{t: t, series: 3, read: seconds},
+	})
+	code, doc := get(t, base+"/api/v1/query_range?"+url.Values{"query": {`sereno_up`}, "start": {unix(now.Add(-time.Hour))}, "end": {unix(now)}, "step": {"1"}}.Encode())
+	if code != http.StatusUnprocessableEntity || !strings.Contains(fmt.Sprint(doc["error"]), "too many samples") {
+		t.Errorf("%d %v", code, doc)
+	}
+}
+
+// seconds is a series of a day with a sample a second.
+func seconds() chunkenc.Iterator {
+	return storage.NewListSeriesIterator(everySecond{})
+}
+
+func TestAQuestionThatTakesTooLong(t *testing.T) {
+	base := serve(t, prometheus.Options{
+		Limits:  prometheus.Limits{Timeout: 50 * time.Millisecond},
+		Catalog: fleet(500, now.Add(-24*time.Hour)), Samples: &vast{t: t, series: 500, read: seconds},
+	})
+	for _, form := range []url.Values{
+		{"query": {`avg_over_time(quantile_over_time(0.9, sereno_up[10m])[1h:1s])`}},
+		{"query": {`avg_over_time(quantile_over_time(0.9, sereno_up[10m])[1h:1s])`}, "timeout": {"1ms"}},
+	} {
+		code, doc := get(t, base+"/api/v1/query?"+form.Encode())
+		if code != http.StatusServiceUnavailable || doc["errorType"] != "timeout" {
+			t.Errorf("%v: %d %v", form, code, doc)
+		}
+	}
+}
+
+// While as many questions are answered as may be, others wait for as long as
+// they have time.
+func TestQuestionsTakeTurns(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	samples := &vast{t: t, series: 1, read: func() chunkenc.Iterator {
+		begun <- struct{}{}
+		<-release
+		return chunkenc.NewNopIterator()
+	}}
+	base := serve(t, prometheus.Options{Samples: samples, Catalog: fleet(1, now), Limits: prometheus.Limits{Concurrent: 1}})
+	answered := make(chan int)
+	go func() {
+		answer, err := http.Get(base + "/api/v1/query?query=sereno_up")
+		if err != nil {
+			answered <- 0
+			return
+		}
+		answer.Body.Close()
+		answered <- answer.StatusCode
+	}()
+	<-begun
+	code, doc := get(t, base+"/api/v1/query?query=1&timeout=20ms")
+	if code != http.StatusServiceUnavailable || !strings.Contains(fmt.Sprint(doc["error"]), "too many other questions") {
+		t.Errorf("the second was answered: %d %v", code, doc)
+	}
+	close(release)
+	if code := <-answered; code != http.StatusOK {
+		t.Errorf("the first was answered with %d", code)
+	}
+}
+
+func TestSamplesThatAreNotThereYet(t *testing.T) {
+	base := serve(t, prometheus.Options{Samples: &vast{err: sereno.Errorf(sereno.Unavailable, "samples are still being read back")}})
+	for _, path := range []string{"query?query=sereno_up", "query_range?query=sereno_up&start=1&end=2&step=1", "labels", "label/check/values", "series?match[]=sereno_up"} {
+		answer, err := http.Get(base + "/api/v1/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := answer.Header.Get("Retry-After")
+		code, doc := read(t, answer)
+		if code != http.StatusServiceUnavailable || doc["errorType"] != "unavailable" || doc["error"] != "samples are still being read back" || again == "" {
+			t.Errorf("%s: %d %v, Retry-After %q", path, code, doc, again)
+		}
+	}
+}
