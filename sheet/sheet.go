@@ -157,6 +157,12 @@ func (t *Table) Integer(n int64) {
 	t.buf = strconv.AppendInt(t.buf, n, 10)
 }
 
+// Number writes a number to its last digit.
+func (t *Table) Number(f float64) {
+	t.cell()
+	t.buf = strconv.AppendFloat(t.buf, f, 'f', -1, 64)
+}
+
 // IDOrNull writes an identity, of which 0 is none.
 func (t *Table) IDOrNull(n int64) {
 	if n == 0 {
@@ -175,7 +181,7 @@ func (t *Table) Truth(b bool) {
 // Seconds writes a length of time, exactly.
 func (t *Table) Seconds(d time.Duration) {
 	t.cell()
-	t.buf = appendFixed(t.buf, int64(d/time.Microsecond), 1_000_000)
+	t.buf = AppendSeconds(t.buf, d)
 }
 
 // Milliseconds writes a length of time, exactly.
@@ -277,6 +283,12 @@ func (t *Table) Finish() error {
 		t.buf = append(t.buf, "\n]\n"...)
 	}
 	return t.flush()
+}
+
+// AppendSeconds appends a length of time as a number of seconds, exact to the
+// microsecond, with as many decimals as there are.
+func AppendSeconds(b []byte, d time.Duration) []byte {
+	return appendFixed(b, int64(d/time.Microsecond), 1_000_000)
 }
 
 // appendFixed writes n/unit with as many decimals as there are. unit is a power
