@@ -55,10 +55,18 @@ func Select(values []float64, k int) float64 {
 // Percentiles writes the percentiles ps, ascending, of values to out, moving
 // values about. There is at least one value.
 func Percentiles(values []float64, ps []float64, out []float64) {
-	done := 0 // values before it are not greater than those from it on
-	for i, p := range ps {
-		k := Rank(p, len(values))
-		out[i] = Select(values[done:], k-done)
-		done = k
+	percentiles(values, 0, len(values), ps, out)
+}
+
+// percentiles does so for the places of values from first on, of n in all. The
+// one in the middle comes first: it halves what the others have to look at.
+func percentiles(values []float64, first, n int, ps []float64, out []float64) {
+	if len(ps) == 0 {
+		return
 	}
+	middle := len(ps) / 2
+	k := Rank(ps[middle], n)
+	out[middle] = Select(values, k-first)
+	percentiles(values[:k-first+1], first, n, ps[:middle], out[:middle])
+	percentiles(values[k-first:], k, n, ps[middle+1:], out[middle+1:])
 }

@@ -1,9 +1,11 @@
 package samples
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -122,24 +124,45 @@ type filling struct {
 	first, last int64 // milliseconds
 }
 
-// bucket returns the number of the bucket that a time lies in.
-func (f *filling) bucket(t int64) int { return int((t - f.first) / f.series.Step.Milliseconds()) }
+// bucket returns the number of the bucket that a time lies in, and when that
+// one ends.
+func (f *filling) bucket(t int64) (i int, end int64) {
+	from, step := int64(f.series.From)/1000, f.series.Step.Milliseconds()
+	n := (t - from) / step
+	return int(n), from + (n+1)*step
+}
 
-// raw fills the buckets from looks: those that were answered from their
-// round-trip times, how many there were from the others, both at once.
+// raw fills the buckets from looks. The window is divided among the processors.
 func (f *filling) raw(ctx context.Context, open *opened) error {
-	for i := range f.series.Buckets {
-		f.series.Buckets[i].silence()
+	n := len(f.series.Buckets)
+	parts := min(n, runtime.GOMAXPROCS(0), maxParts)
+	errs := make(chan error, parts)
+	for p := range parts {
+		go func() { errs <- f.part(ctx, open, n*p/parts, n*(p+1)/parts) }()
 	}
-	counted := make(chan error, 1)
-	go func() {
-		counted <- f.withQuerier(open.raw.ChunkQuerier, func(q storage.ChunkQuerier) error { return f.counts(ctx, q) })
-	}()
-	err := f.withQuerier(open.raw.ChunkQuerier, func(q storage.ChunkQuerier) error { return f.times(ctx, q) })
-	if e := <-counted; err == nil {
-		err = e
+	var err error
+	for range parts {
+		if e := <-errs; err == nil {
+			err = e
+		}
 	}
 	return err
+}
+
+// maxParts is how many processors one request may take.
+const maxParts = 4
+
+// part fills the buckets from begin to before end.
+func (f *filling) part(ctx context.Context, open *opened, begin, end int) error {
+	s := f.series
+	for i := begin; i < end; i++ {
+		s.Buckets[i].silence()
+	}
+	part := filling{series: s, check: f.check}
+	part.first, part.last = span(s.Buckets[begin].Begin, s.end(end-1))
+	return part.withQuerier(open.raw.ChunkQuerier, func(q storage.ChunkQuerier) error {
+		return cmp.Or(part.counts(ctx, q), part.times(ctx, q))
+	})
 }
 
 func (f *filling) withQuerier(open func(from, to int64) (storage.ChunkQuerier, error), do func(storage.ChunkQuerier) error) error {
@@ -154,8 +177,14 @@ func (f *filling) withQuerier(open func(from, to int64) (storage.ChunkQuerier, e
 // counts fills in Sent and Lost, and nothing else.
 func (f *filling) counts(ctx context.Context, q storage.ChunkQuerier) error {
 	up := read(ctx, q, f.first, f.last, Up, f.check, local)
+	var b *Bucket
+	end := int64(math.MinInt64)
 	for up.next() {
-		b := &f.series.Buckets[f.bucket(up.t)]
+		if up.t >= end {
+			var i int
+			i, end = f.bucket(up.t)
+			b = &f.series.Buckets[i]
+		}
 		b.Sent++
 		if up.v == 0 {
 			b.Lost++
@@ -168,13 +197,14 @@ func (f *filling) counts(ctx context.Context, q storage.ChunkQuerier) error {
 func (f *filling) times(ctx context.Context, q storage.ChunkQuerier) error {
 	rtt := read(ctx, q, f.first, f.last, RTT, f.check, local)
 	var values []float64
-	at := -1 // the bucket of values
+	at, end := -1, int64(math.MinInt64) // the bucket of values
 	for rtt.next() {
-		if i := f.bucket(rtt.t); i != at {
+		if rtt.t >= end {
 			if at >= 0 {
 				sereno.Percentiles(values, Quantiles[:], f.series.Buckets[at].RTT[:])
 			}
-			values, at = values[:0], i
+			values = values[:0]
+			at, end = f.bucket(rtt.t)
 		}
 		values = append(values, rtt.v)
 	}
@@ -206,7 +236,7 @@ func (f *filling) minutes(ctx context.Context, open *opened, since int64, hasRaw
 			b.merge(found)
 		}
 		for rows.next() {
-			if i := f.bucket(rows.row.at); i != at {
+			if i, _ := f.bucket(rows.row.at); i != at {
 				flush()
 				at, found = i, found[:0]
 			}
