@@ -42,6 +42,7 @@ type queue struct {
 	turn      uint64 // of the position that was written last
 	at        position
 	dropped   map[reason]uint64 // looks
+	appended  uint64            // looks
 }
 
 // A segment is one file of a queue.
@@ -196,6 +197,7 @@ func (q *queue) appendPart(looks []look, identify func(sereno.CheckID) (identity
 		newest = max(newest, looks[i].at)
 	}
 	s.add(n, len(record), first, newest)
+	q.appended += uint64(n)
 	q.dirty = true
 	if s.bytes >= q.maxBytes/parts || time.Duration(s.newest-s.first)*time.Millisecond >= q.maxAge/parts {
 		if err := q.end(); err != nil {

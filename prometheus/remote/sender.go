@@ -198,7 +198,7 @@ func (l *lane) run(ctx context.Context, q *queue) {
 	defer r.close()
 	w := writer{extra: l.target.Labels}
 	var packed []byte
-	for {
+	for ctx.Err() == nil {
 		b, err := r.next(requestLooks)
 		if err != nil {
 			l.check("read the queue", err)
@@ -231,7 +231,7 @@ func (l *lane) run(ctx context.Context, q *queue) {
 func (l *lane) deliver(ctx context.Context, q *queue, b batch, packed []byte, samples int) bool {
 	wait, failing := firstPause, time.Time{}
 	for {
-		err := l.post.post(ctx, packed)
+		err := l.send(ctx, packed)
 		if err == nil {
 			l.sent.Add(uint64(samples))
 			if !failing.IsZero() {
@@ -268,6 +268,17 @@ func (l *lane) deliver(ctx context.Context, q *queue, b batch, packed []byte, sa
 		}
 		wait = min(2*wait, longestPause)
 	}
+}
+
+// parting is how long a request that is under way may still take when the
+// process ends, so that it is not sent again by the next.
+const parting = 2 * time.Second
+
+func (l *lane) send(ctx context.Context, packed []byte) error {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(parting, cancel) })()
+	return l.post.post(longer, packed)
 }
 
 // pause waits for d; it reports whether ctx still goes on.
