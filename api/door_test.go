@@ -171,17 +171,26 @@ func TestAFullDiskIsSaid(t *testing.T) {
 
 func TestHealthSaysWhichPartIsSick(t *testing.T) {
 	well, ill := &memory{}, &memory{fail: errors.New("broken")}
+	fine := StorageState{Kept: true}
 	tests := []struct {
 		facts, watch *memory
+		storage      StorageState
 		code         int
 		text         string
 	}{
-		{well, well, 200, `"status":"ok"`},
-		{ill, well, 503, "the store does not answer"},
-		{well, ill, 503, "the ledger does not answer"},
+		{well, well, fine, 200, `"status":"ok"`},
+		{ill, well, fine, 503, "the store does not answer"},
+		{well, ill, fine, 503, "the ledger does not answer"},
+		{ill, well, StorageState{Fault: "the database cannot be reached", Kept: true, Entries: 3}, 200, `"status":"degraded","reason":"the database cannot be reached"`},
+		{well, well, StorageState{Fault: "the disk is full", Kept: true}, 200, `"status":"degraded"`},
+		{well, well, StorageState{Fault: "all is held in memory"}, 503, "all is held in memory"},
+		{well, ill, StorageState{Fault: "the disk is full", Kept: true}, 503, "the ledger does not answer"},
 	}
 	for _, test := range tests {
-		h := New(Options{Plan: well, Facts: test.facts, Watch: test.watch, Log: slog.New(slog.DiscardHandler), Now: func() sereno.Instant { return noon }})
+		h := New(Options{
+			Plan: well, Facts: test.facts, Watch: test.watch, Storage: func() StorageState { return test.storage },
+			Log: slog.New(slog.DiscardHandler), Now: func() sereno.Instant { return noon },
+		})
 		if w := serve(h, request("GET", "/health", "")); w.Code != test.code || !strings.Contains(w.Body.String(), test.text) {
 			t.Errorf("%d %s, want %d %s", w.Code, w.Body, test.code, test.text)
 		}

@@ -17,7 +17,7 @@ type Incident struct {
 	DeviceID  *sereno.DeviceID   `json:"device_id" nullable:"true" doc:"null: the vantage point's own"`
 	CheckID   *sereno.CheckID    `json:"check_id" nullable:"true" doc:"null: the vantage point's own"`
 	VantageID sereno.VantageID   `json:"vantage_id" doc:"Where it was seen from; 0 is this process"`
-	Status    sereno.Trouble     `json:"status" enum:"down,degraded,flapping,isolated"`
+	Status    sereno.Trouble     `json:"status" enum:"down,degraded,flapping,isolated,storage"`
 	Opened    sereno.Instant     `json:"opened" format:"date-time" doc:"When the trouble began"`
 	Closed    sereno.Instant     `json:"closed" format:"date-time" nullable:"true" doc:"When it ended; null while it lasts"`
 	Seconds   Seconds            `json:"seconds" doc:"Its length; until now, while it lasts"`

@@ -21,6 +21,7 @@ import (
 type Sources struct {
 	Statistics  func(context.Context) (ledger.Statistics, error)
 	Echo        func() icmp.Counters
+	Storage     func() StorageState
 	Samples     func() samples.Usage
 	Connections func() store.Pool
 	Version     string
@@ -49,6 +50,9 @@ func NewMetrics(s Sources) *Metrics {
 	m.MustRegister(m.commits, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.Statistics != nil {
 		m.MustRegister(statisticsCollector(s.Statistics))
+	}
+	if s.Storage != nil {
+		m.MustRegister(storageCollector(s.Storage))
 	}
 	if s.Echo != nil {
 		m.MustRegister(echoCollector(s.Echo))
@@ -122,6 +126,33 @@ func (ask statisticsCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(queueDesc, float64(s.Queue))
 	gauge(unwrittenDesc, float64(s.Unwritten))
 	counter(refusedDesc, s.Refused)
+}
+
+var (
+	faultDesc   = desc("storage_fault", "1 while something is wrong with storage.")
+	spooledDesc = desc("spool_entries", "Transactions that wait on disk for storage.")
+	spoolDesc   = desc("spool_bytes", "Their size.")
+	reserveDesc = desc("reserve_bytes", "Set aside for when the disk is full; 0 when it is given up.")
+)
+
+// storageCollector asks once for each scrape.
+type storageCollector func() StorageState
+
+func (storageCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{faultDesc, spooledDesc, spoolDesc, reserveDesc} {
+		to <- d
+	}
+}
+
+func (ask storageCollector) Collect(to chan<- prometheus.Metric) {
+	s := ask()
+	fault := 0.0
+	if s.Fault != "" {
+		fault = 1
+	}
+	for d, v := range map[*prometheus.Desc]float64{faultDesc: fault, spooledDesc: float64(s.Entries), spoolDesc: float64(s.Bytes), reserveDesc: float64(s.Reserve)} {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
 }
 
 // echoes are the counts of the echo engine, by the name of their metric.

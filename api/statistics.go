@@ -28,6 +28,7 @@ type Statistics struct {
 	QueueLength   int              `json:"queue_length" doc:"Batches of results that wait to be judged"`
 	Unwritten     int              `json:"unwritten" doc:"Rows that wait for storage"`
 	Refused       uint64           `json:"refused" doc:"Results that found no room in the queue"`
+	Storage       Storage          `json:"storage" doc:"Whether what is found can be written"`
 }
 
 // A Count is how many there are of each status.
@@ -46,9 +47,29 @@ type Looks struct {
 	Faults   uint64 `json:"faults" doc:"Could not look, by our own fault"`
 }
 
-// Health is the document of a server that works.
+// Storage is the document of how what is found gets written.
+type Storage struct {
+	Status  string         `json:"status" enum:"ok,degraded,waiting,failing" doc:"degraded: something is wrong, but spans and incidents are written; waiting: some of them wait on disk; failing: they are in memory alone"`
+	Fault   *string        `json:"fault" nullable:"true" doc:"What is wrong; null when nothing is"`
+	Since   sereno.Instant `json:"since" format:"date-time" nullable:"true" doc:"Since when, once it has lasted two seconds"`
+	Entries int            `json:"waiting_entries" doc:"Transactions that wait on disk"`
+	Bytes   int64          `json:"waiting_bytes" doc:"Their size"`
+	Reserve int64          `json:"reserve_bytes" doc:"Set aside for when the disk is full; 0 when it is given up"`
+}
+
+// StorageState is how storage is now.
+type StorageState struct {
+	Fault   string // what is wrong, for everybody; empty: nothing
+	Kept    bool   // what is found is on disk
+	Entries int    // that wait on disk
+	Bytes   int64  // their size
+	Reserve int64  // bytes set aside
+}
+
+// Health is the document of a server that does its work.
 type Health struct {
-	Status  string         `json:"status" enum:"ok"`
+	Status  string         `json:"status" enum:"ok,degraded" doc:"degraded: it watches, and what it finds is kept, but something needs a hand"`
+	Reason  *string        `json:"reason" nullable:"true" doc:"Why it is degraded"`
 	Version string         `json:"version"`
 	Now     sereno.Instant `json:"now" format:"date-time"`
 }
@@ -75,7 +96,7 @@ func (d *desk) statistics(ctx context.Context, _ *struct{}) (*answer[Statistics]
 	return &answer[Statistics]{Statistics{
 		Version: d.Version, Now: s.Now, Since: s.Since, Seconds: length(s.Since, s.Now, s.Now), Settled: s.Settled,
 		Devices: count(s.Devices), Checks: count(s.Checks), Looks: looks, IncidentsOpen: s.Incidents,
-		Isolated: s.Isolated, ClockPending: s.Pending, QueueLength: s.Queue, Unwritten: s.Unwritten, Refused: s.Refused,
+		Isolated: s.Isolated, ClockPending: s.Pending, QueueLength: s.Queue, Unwritten: s.Unwritten, Refused: s.Refused, Storage: d.storage().document(s.Faulted),
 	}}, nil
 }
 
@@ -91,13 +112,47 @@ const patience = 2 * time.Second
 func (d *desk) health(ctx context.Context, _ *struct{}) (*answer[Health], error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if _, err := d.Facts.CountDevices(ctx); err != nil {
-		return nil, d.sick("the store", err)
-	}
 	if _, err := d.Watch.Live(ctx, nil); err != nil {
 		return nil, d.sick("the ledger", err)
 	}
-	return &answer[Health]{Health{Status: "ok", Version: d.Version, Now: d.Now()}}, nil
+	health := Health{Status: "ok", Version: d.Version, Now: d.Now()}
+	switch state := d.storage(); {
+	case !state.Kept:
+		return nil, newProblem(http.StatusServiceUnavailable, state.Fault)
+	case state.Fault != "":
+		// To start it anew would mend nothing and cost the view: it is at work.
+		health.Status, health.Reason = "degraded", &state.Fault
+	default:
+		if _, err := d.Facts.CountDevices(ctx); err != nil {
+			return nil, d.sick("the store", err)
+		}
+	}
+	return &answer[Health]{health}, nil
+}
+
+// storage is how storage is, well if nobody says anything else.
+func (d *desk) storage() StorageState {
+	if d.Storage == nil {
+		return StorageState{Kept: true}
+	}
+	return d.Storage()
+}
+
+// document is what the statistics say of storage. since is that of the ledger.
+func (s StorageState) document(since sereno.Instant) Storage {
+	doc := Storage{Status: "ok", Since: since, Entries: s.Entries, Bytes: s.Bytes, Reserve: s.Reserve}
+	switch {
+	case !s.Kept:
+		doc.Status = "failing"
+	case s.Entries > 0:
+		doc.Status = "waiting"
+	case s.Fault != "":
+		doc.Status = "degraded"
+	}
+	if s.Fault != "" {
+		doc.Fault = &s.Fault
+	}
+	return doc
 }
 
 func (d *desk) sick(what string, err error) error {

@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,6 +26,8 @@ import (
 	"sereno/prometheus/remote"
 	"sereno/samples"
 	"sereno/schedule"
+	"sereno/spool"
+	"sereno/store"
 	"sereno/vantage"
 )
 
@@ -53,7 +56,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer ln.Close()
+	guard := &spool.Guard{Reserve: spool.Reserve{Path: reservePath(cfg), Size: int64(cfg.Reserve)}, Log: log}
 	facts, err := openFacts(ctx, cfg, log)
+	if errors.Is(err, store.ErrFull) && guard.MakeRoom(ctx) {
+		facts, err = openFacts(ctx, cfg, log)
+	}
 	if err != nil || facts == nil {
 		return err
 	}
@@ -66,6 +73,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer marks.Close()
+	var clk *clock.Clock
+	storage, waited, err := newStorage(ctx, facts, cfg, guard, func() sereno.Instant { return clk.Now() }, log)
+	if err != nil || storage == nil {
+		return err
+	}
+	defer storage.spool.Close()
 	newest, err := facts.Newest(ctx)
 	if err != nil {
 		return err
@@ -92,6 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	if cfg.SamplesOff {
 		keep, know, usage = nil, func([]sereno.Device) {}, nil
 	}
+	guard.Spare(kept.Pause)
 	catalog := new(prometheus.Catalog)
 	outbox := remote.New(remote.Options{
 		Dir: filepath.Join(cfg.Data, "remote_write"), Targets: cfg.RemoteWrite, Agent: "sereno/" + o.Version, Log: log,
@@ -100,7 +114,7 @@ func Run(ctx context.Context, o Options) error {
 		kept.Tap(outbox.Keep)
 	}
 	books := ledger.New(ledger.Options{
-		Journal:   facts,
+		Journal:   storage.spool,
 		Beat:      beats.Take,
 		Look:      func(c sereno.CheckID) { scheduler.Look(c) },
 		Hurry:     func(c sereno.CheckID, on bool) { scheduler.Hurry(c, on) },
@@ -119,7 +133,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	kinds := looks.List()
 	scheduler = schedule.New(echo, clk.Now, log)
-	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Samples: usage, Connections: facts.Pool, Version: o.Version})
+	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version})
 	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
@@ -131,7 +145,7 @@ func Run(ctx context.Context, o Options) error {
 		plan.Resolved(name, addr)
 	}})
 	plan = newPlan(planParts{
-		store: facts, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
+		store: facts, idle: storage.spool.Idle, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
 		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: func(d []sereno.Device) { know(d); catalog.Know(d); outbox.Know(d) }, forget: catalog.Forget,
 	})
 
@@ -153,6 +167,9 @@ func Run(ctx context.Context, o Options) error {
 	if mark.Ledger.IsZero() {
 		past.Settled = newest // no sign of life is left but what was written
 	}
+	if waited.Lost { // and so is what was found after it
+		past.Settled = min(past.Settled, max(newest, waited.Until))
+	}
 	if past.Incidents, err = facts.OpenIncidents(ctx); err != nil {
 		return err
 	}
@@ -172,7 +189,10 @@ func Run(ctx context.Context, o Options) error {
 	if !cfg.SamplesOff {
 		parts.start("samples", kept.Run) // before the ledger, whose last looks it writes
 	}
+	parts.start("room on the disk", guard.Run)
+	parts.start("spool", storage.spool.Run) // before the ledger, whose last changes it takes
 	parts.start("ledger", books.Run)
+	parts.start("storage", func(ctx context.Context) error { return storage.Run(ctx, books) })
 	parts.start("echo", echo.Run)
 	parts.start("schedule", scheduler.Run)
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
@@ -197,7 +217,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	door := api.New(api.Options{
 		Backups: newBackups(cfg, facts, kept, books, clk, o.Version),
-		Plan: plan, Facts: facts, Watch: books, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
+		Plan: plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
 		Prometheus: promQL, Samples: series, Book: facts, Looks: readable,
 	})

@@ -37,6 +37,7 @@ type planParts struct {
 	kinds    []probe.Kind
 	now      func() sereno.Instant
 	log      *slog.Logger
+	idle     func() error // an error while what was found waits to be written
 	resolver *resolve.Resolver
 	beyond   func(netip.Addr) bool   // beyond this machine?
 	outside  func(bool)              // told whether anything beyond this machine is watched
@@ -57,6 +58,9 @@ func newPlan(parts planParts) *plan {
 func (p *plan) Add(ctx context.Context, devices []sereno.Device) ([]sereno.Device, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.idle(); err != nil {
+		return nil, err
+	}
 	added, err := p.store.AddDevices(ctx, devices, p.now())
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func (p *plan) Replace(ctx context.Context, d sereno.Device) (sereno.Device, err
 	if err := p.ours(ctx, d.ID); err != nil {
 		return d, err
 	}
-	if err := p.ledger.Flush(ctx); err != nil {
+	if err := p.settle(ctx); err != nil {
 		return d, err
 	}
 	before, after, err := p.store.ReplaceDevice(ctx, d, p.now())
@@ -87,6 +91,15 @@ func (p *plan) Replace(ctx context.Context, d sereno.Device) (sereno.Device, err
 		changed = append(changed, children...)
 	}
 	return after, p.enact(ctx, []sereno.Device{before}, changed)
+}
+
+// settle returns when all that was found out before is in the store, which is to
+// change.
+func (p *plan) settle(ctx context.Context) error {
+	if err := p.ledger.Flush(ctx); err != nil {
+		return err
+	}
+	return p.idle()
 }
 
 // childrenOf finds the devices that hang on the one with a name.
@@ -109,7 +122,7 @@ func (p *plan) Remove(ctx context.Context, id sereno.DeviceID) error {
 	if err := p.ours(ctx, id); err != nil {
 		return err
 	}
-	if err := p.ledger.Flush(ctx); err != nil {
+	if err := p.settle(ctx); err != nil {
 		return err
 	}
 	gone, err := p.store.RemoveDevice(ctx, id, p.now())
@@ -124,7 +137,7 @@ func (p *plan) Remove(ctx context.Context, id sereno.DeviceID) error {
 func (p *plan) Apply(ctx context.Context, devices []sereno.Device) (store.Applied, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.ledger.Flush(ctx); err != nil {
+	if err := p.settle(ctx); err != nil {
 		return store.Applied{}, err
 	}
 	done, err := p.store.ApplyFile(ctx, devices, p.now())

@@ -3,18 +3,30 @@ package app
 import (
 	"context"
 	"reflect"
+	"time"
+
+	"sereno"
 )
+
+// reloadPause is how long a changed configuration waits for storage that is
+// away before it is tried again.
+const reloadPause = 5 * time.Second
 
 // reload takes over a changed configuration each time it is asked to. A file
 // with a mistake changes nothing: the log says what is wrong, with its line.
 func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) error {
 	running := *o.Config
+	var again <-chan time.Time // storage was away: until it is back, without saying so each time
 	for {
+		waited := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-o.Reload:
+		case <-again:
+			waited = true
 		}
+		again = nil
 		cfg, err := o.Load()
 		if err != nil {
 			o.Log.Error("the configuration has mistakes; what ran before goes on", "err", err)
@@ -25,7 +37,12 @@ func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) er
 			if ctx.Err() != nil {
 				return nil
 			}
-			o.Log.Error("the configuration cannot be taken over; what ran before goes on", "err", err)
+			if sereno.KindOf(err) == sereno.Unavailable {
+				again = time.After(reloadPause)
+			}
+			if again == nil || !waited {
+				o.Log.Error("the configuration cannot be taken over; what ran before goes on", "err", err, "tried_again", again != nil)
+			}
 			continue
 		}
 		witnesses.Name(cfg.Witnesses)

@@ -37,6 +37,9 @@ type Config struct {
 
 	DatabaseConnections int `env:"DATABASE_CONNECTIONS"` // to PostgreSQL at most; 10 to 30
 
+	Reserve Bytes `env:"RESERVE"` // set aside on the disk for when it is full; 0: nothing
+	Spool   Bytes `env:"SPOOL"`   // what may wait on disk while the store is away
+
 	SamplesOff        bool          `env:"SAMPLES_OFF"`          // keep no looks
 	SamplesRetention  time.Duration `env:"SAMPLES_RETENTION"`    // of looks; 1 h to 10 years
 	SamplesSize       Bytes         `env:"SAMPLES_SIZE"`         // of looks on disk; 0: no limit
@@ -58,6 +61,9 @@ func Default() *Config {
 		IsolationHold: 2 * time.Second,
 		AliveInterval: 5 * time.Second,
 		ClockPatience: 10 * time.Minute,
+
+		Reserve: 64_000_000,
+		Spool:   1_000_000_000,
 
 		DatabaseConnections: 10,
 
@@ -155,6 +161,12 @@ func (c *Config) Validate() []*sereno.Error {
 	}
 	if c.SamplesOff && len(c.RemoteWrite) > 0 {
 		wrong("remote_write", "remote_write sends on what samples keep, and samples.off keeps none: leave out one of them")
+	}
+	if c.Reserve < 0 || c.Reserve > 0 && c.Reserve < 1_000_000 || c.Reserve > 10_000_000_000 {
+		wrong("reserve", "reserve is 1MB to 10GB, or 0 for none, not %s", c.Reserve)
+	}
+	if c.Spool < 1_000_000 {
+		wrong("spool", "spool is at least 1MB, not %s", c.Spool)
 	}
 	if c.SamplesSize < 0 || c.SamplesSize > 0 && c.SamplesSize < 100_000_000 {
 		wrong("samples.size", "samples.size is at least 100MB, or 0 for no limit, not %s", c.SamplesSize)

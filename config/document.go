@@ -315,6 +315,8 @@ func settingKeys(c *Config) []key {
 		duration("isolation_hold", &c.IsolationHold),
 		duration("alive_interval", &c.AliveInterval),
 		duration("clock_patience", &c.ClockPatience),
+		{"reserve", func(r *reader, v *yaml.Node) { r.size(v, "reserve", &c.Reserve) }},
+		{"spool", func(r *reader, v *yaml.Node) { r.size(v, "spool", &c.Spool) }},
 		{"samples", func(r *reader, v *yaml.Node) { r.mapping(v, "samples", sampleKeys(c), nil) }},
 		{"prometheus", func(r *reader, v *yaml.Node) { r.mapping(v, "prometheus", limitKeys(&c.Prometheus), nil) }},
 		{"remote_write", func(r *reader, v *yaml.Node) { r.remoteWrite(v, c) }},

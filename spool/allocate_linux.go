@@ -2,6 +2,7 @@ package spool
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,10 +17,8 @@ func allocate(f *os.File, size int64) error {
 	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
 		return err
 	}
-	for _, kept := range keepers {
-		if int64(s.Type) == kept {
-			return unix.Fallocate(int(f.Fd()), 0, 0, size)
-		}
+	if slices.Contains(keepers, int64(s.Type)) {
+		return unix.Fallocate(int(f.Fd()), 0, 0, size)
 	}
 	return unix.EOPNOTSUPP
 }

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -15,15 +14,15 @@ import (
 // fills up: it stops what takes the most room first, then gives up a reserve
 // that was set aside, and takes both back when there is room again.
 //
-// A guard without a Reserve.Size has nothing to give up. Make room, Run and the
-// questions may be called from anywhere.
+// A guard without a Reserve.Size has nothing to give up. All may be called from
+// anywhere.
 type Guard struct {
 	Reserve Reserve
-	Pause   func(bool)   // stops what can be missed (samples), or lets it go on; nil: there is nothing
 	Told    func(string) // what is wrong with the disk, "" when nothing is any more; must not block; nil: nobody
 	Log     *slog.Logger
 
 	mu     sync.Mutex
+	pause  func(bool)
 	level  level
 	fullAt time.Time // when somebody last found the disk full
 	failed bool      // the reserve could not be made, and that was said
@@ -58,6 +57,16 @@ func (l level) next(free, size, held int64, recent bool) level {
 		return l
 	}
 	return calm
+}
+
+// Spare names what stops while there is little room, samples: pause is called
+// with true and false, at once if it has to. It must not block.
+func (g *Guard) Spare(pause func(bool)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pause = pause; g.level != calm {
+		pause(true)
+	}
 }
 
 // Look measures the room on the disk, and acts on it. Call it before anything
@@ -106,13 +115,13 @@ func (g *Guard) become(to level, free int64) {
 	if g.level = to; from == to {
 		return
 	}
-	if g.Pause != nil && (from == calm || to == calm) {
-		g.Pause(to != calm)
+	if g.pause != nil && (from == calm || to == calm) {
+		g.pause(to != calm)
 	}
 	if to == calm {
 		g.Log.Info("there is room on the disk again; samples are kept again", "folder", filepath.Dir(g.Reserve.Path), "free_bytes", free)
 	} else {
-		g.Log.Error(g.sentence(), "free_bytes", free)
+		g.Log.Error(g.sentence(), "folder", filepath.Dir(g.Reserve.Path), "free_bytes", free)
 	}
 	if g.Told != nil {
 		g.Told(g.sentence())
@@ -121,14 +130,13 @@ func (g *Guard) become(to level, free int64) {
 
 // sentence says what is wrong.
 func (g *Guard) sentence() string {
-	folder := filepath.Dir(g.Reserve.Path)
 	switch {
 	case g.level == tight:
-		return fmt.Sprintf("the disk of %s is nearly full: samples are not kept until there is room; make some there", folder)
+		return "the disk is nearly full: samples are not kept until there is room"
 	case g.level == full && g.Reserve.Size == 0:
-		return fmt.Sprintf("the disk of %s is full: samples are not kept, and spans and incidents may have to wait; make room there", folder)
+		return "the disk is full: samples are not kept, and spans and incidents may have to wait until there is room"
 	case g.level == full:
-		return fmt.Sprintf("the disk of %s is full: samples are not kept, and the reserve is given up for spans and incidents; make room there", folder)
+		return "the disk is full: samples are not kept until there is room; the reserve is given up for spans and incidents"
 	}
 	return ""
 }

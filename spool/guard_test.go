@@ -162,9 +162,9 @@ func fillDisk(t *testing.T, kind string) {
 	paused := false
 	guard := &Guard{
 		Reserve: Reserve{Path: filepath.Join(data, "reserve"), Size: 64 << 20}, Log: log,
-		Pause: func(on bool) { mu.Lock(); paused = on; mu.Unlock() },
-		Told:  func(s string) { mu.Lock(); said = append(said, s); mu.Unlock() },
+		Told: func(s string) { mu.Lock(); said = append(said, s); mu.Unlock() },
 	}
+	guard.Spare(func(on bool) { mu.Lock(); paused = on; mu.Unlock() })
 	if err := guard.Look(); err != nil {
 		t.Fatal(err)
 	}
@@ -306,10 +306,11 @@ func TestADiskThatIsFullAtTheStart(t *testing.T) {
 	}
 	fillUp(t, dir)
 	paused := false
-	guard := &Guard{Reserve: reserve, Log: log, Pause: func(on bool) { paused = on }}
+	guard := &Guard{Reserve: reserve, Log: log}
 	if err := guard.Look(); err != nil {
 		t.Fatal(err)
 	}
+	guard.Spare(func(on bool) { paused = on })
 	if !paused || reserve.Held() != 0 {
 		t.Errorf("paused %v, reserve %d", paused, reserve.Held())
 	}

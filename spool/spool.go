@@ -355,10 +355,20 @@ func (s *Spool) tell(f Fault) {
 	if !same {
 		s.fault = f
 	}
+	waits := s.queue.usage()
 	s.mu.Unlock()
-	if !same {
-		s.o.Told(f)
+	if same {
+		return
 	}
+	switch {
+	case f.Err == nil:
+		s.o.Log.Info("storage works again, and all that waited is written")
+	case f.Kept:
+		s.o.Log.Error("storage fails; watching goes on, and what is found waits on disk", "err", f.Err, "folder", s.o.Dir)
+	default:
+		s.o.Log.Error("storage fails; watching goes on, and what is found is held in memory", "err", f.Err, "waiting_bytes", waits.Bytes)
+	}
+	s.o.Told(f)
 }
 
 var _ ledger.Journal = (*Spool)(nil)

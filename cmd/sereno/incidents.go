@@ -55,6 +55,9 @@ func newIncidents() *cobra.Command {
 					closed = cell{"still open", bad}
 				}
 				who, under := "this vantage point", ""
+				if i.Status == sereno.TroubleStorage {
+					who = "Sereno itself"
+				}
 				if i.DeviceID != nil {
 					if who, err = c.deviceName(cmd, names, *i.DeviceID); err != nil {
 						return err

@@ -1,0 +1,181 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"sereno"
+	"sereno/api"
+	"sereno/config"
+	"sereno/ledger"
+	"sereno/spool"
+	"sereno/store"
+)
+
+// A storage is the way of what is found out to where it is kept: the store, the
+// spool before it, and the room on the disk that both need. It tells the ledger
+// what is wrong with them.
+type storage struct {
+	spool *spool.Spool
+	guard *spool.Guard
+	now   func() sereno.Instant
+	news  chan struct{} // fault or disk has changed
+
+	mu      sync.Mutex
+	fault   spool.Fault    // what is wrong with the store
+	disk    string         // and with the disk
+	faultAt sereno.Instant // since when fault is no zero
+	since   time.Time      // the same by the monotonic clock
+}
+
+// faultPatience is how long the store may fail without an incident, which then
+// begins where the failing did: a database that is restarted is not news.
+const faultPatience = 2 * time.Second
+
+// reservePath is on the disk of the store if that is of this machine, else with
+// the rest of the data.
+func reservePath(cfg *config.Config) string {
+	folder := cfg.Data
+	if path, local := strings.CutPrefix(cfg.Store(), "sqlite:"); local {
+		folder = filepath.Dir(path)
+	}
+	return filepath.Join(folder, "reserve")
+}
+
+// newStorage makes room on a disk that is full already, takes up what waits
+// from before, and writes that into the store before anything builds on it. It
+// is nil without an error when ctx ended meanwhile.
+func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, guard *spool.Guard, now func() sereno.Instant, log *slog.Logger) (*storage, spool.Found, error) {
+	s := &storage{guard: guard, now: now, news: make(chan struct{}, 1)}
+	guard.Told = func(fault string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.disk = fault
+		s.tell()
+	}
+	if err := guard.Look(); err != nil {
+		return nil, spool.Found{}, err
+	}
+	local := strings.HasPrefix(cfg.Store(), "sqlite:") // on a disk of this machine
+	var found spool.Found
+	var err error
+	s.spool, found, err = spool.Open(facts, spool.Options{
+		Dir: filepath.Join(cfg.Data, "spool"), MaxBytes: int64(cfg.Spool), Now: now, Log: log,
+		Waits:    func(err error) bool { return sereno.KindOf(err) == sereno.Unavailable || errors.Is(err, store.ErrFull) },
+		Full:     func(err error) bool { return local && errors.Is(err, store.ErrFull) },
+		MakeRoom: guard.MakeRoom,
+		Told: func(f spool.Fault) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if (s.fault.Err == nil) != (f.Err == nil) {
+				s.faultAt, s.since = now(), time.Now()
+			}
+			s.fault = f
+			s.tell()
+		},
+	})
+	if err != nil {
+		return nil, found, err
+	}
+	for {
+		err := s.spool.Drain(ctx)
+		switch {
+		case err == nil:
+			return s, found, nil
+		case ctx.Err() != nil:
+			return nil, found, s.spool.Close()
+		}
+		if sereno.KindOf(err) != sereno.Unavailable {
+			return nil, found, errors.Join(err, s.spool.Close())
+		}
+		log.Warn("waiting for the database; nothing is watched until what waits for it is written", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(factsPause):
+		}
+	}
+}
+
+func (s *storage) tell() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// Run tells the ledger what is wrong, until ctx ends.
+func (s *storage) Run(ctx context.Context, books *ledger.Ledger) error {
+	for {
+		fault, at, wait := s.finding()
+		if err := books.Storage(ctx, at, fault); err != nil {
+			return nil // it has ended, or is about to
+		}
+		var later <-chan time.Time
+		if wait > 0 {
+			later = time.After(wait)
+		}
+		select {
+		case <-s.news:
+		case <-later:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// finding returns what is wrong and since when, and in how long there may be
+// more to say.
+func (s *storage) finding() (fault string, at sereno.Instant, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fault, at = s.disk, s.now()
+	if s.fault.Err == nil {
+		return fault, at, 0
+	}
+	if wait = faultPatience - time.Since(s.since); wait > 0 {
+		return fault, at, wait
+	}
+	if fault == "" {
+		at = s.faultAt
+	} else {
+		fault += "; "
+	}
+	return fault + sentence(s.fault), at, 0
+}
+
+// sentence says for everybody what is wrong with the store; the log says more.
+func sentence(f spool.Fault) string {
+	what := "storage fails"
+	switch {
+	case errors.Is(f.Err, store.ErrAway):
+		what = "the database cannot be reached"
+	case errors.Is(f.Err, store.ErrFull):
+		what = "the disk of the store is full"
+	case sereno.KindOf(f.Err) == sereno.Unavailable:
+		what = "storage does not answer in time"
+	}
+	if f.Kept {
+		return what + ": what is found waits on disk and is written when it is back"
+	}
+	return what + ": what is found is held in memory alone"
+}
+
+// State says how storage is, for the API.
+func (s *storage) State() api.StorageState {
+	u := s.spool.Usage()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := api.StorageState{Fault: s.disk, Kept: s.fault.Err == nil || s.fault.Kept, Entries: u.Entries, Bytes: u.Bytes, Reserve: s.guard.Held()}
+	if s.fault.Err != nil {
+		if state.Fault != "" {
+			state.Fault += "; "
+		}
+		state.Fault += sentence(s.fault)
+	}
+	return state
+}
