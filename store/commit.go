@@ -28,7 +28,7 @@ func (s *Store) Commit(ctx context.Context, e *ledger.Entry) error {
 		if s.postgres != nil {
 			return s.postgres.commit(tx, e)
 		}
-		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, putAbsences, putClockEvents} {
+		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
 			if err := put(tx, e); err != nil {
 				return err
 			}

@@ -209,6 +209,10 @@ func (p *plan) begin(devices []sereno.Device) error {
 	if err != nil {
 		return err
 	}
+	_, err = insert(p.store, p.tx, `policies (`+policyColumns+`)`, "", checks, func(c *sereno.Check) []any { return policyRow(*c, p.now) })
+	if err != nil {
+		return err
+	}
 	_, err = insert(p.store, p.tx, `states (`+stateColumns+`)`, "", spans, stateArgs)
 	return err
 }
@@ -287,6 +291,15 @@ func (p *plan) changeChecks(old sereno.Device, new *sereno.Device) error {
 		}
 		_, err := p.tx.Exec(`UPDATE checks SET interval_us = $2, timeout_us = $3, fall = $4, rise = $5, rtt_above_us = $6, loss_above = $7, loss_window_us = $8, settings = $9 WHERE id = $1`,
 			append([]any{int64(c.ID)}, policyArgs(*c)...)...)
+		if err != nil {
+			return err
+		}
+		if was.Policy == c.Policy {
+			continue
+		}
+		_, err = p.tx.Exec(`INSERT INTO policies (`+policyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			ON CONFLICT (check_id, since_us) DO UPDATE SET interval_us = excluded.interval_us, timeout_us = excluded.timeout_us, fall = excluded.fall, rise = excluded.rise,
+			rtt_above_us = excluded.rtt_above_us, loss_above = excluded.loss_above, loss_window_us = excluded.loss_window_us`, policyRow(*c, p.now)...)
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"incidents", incidents},
 		{"absences", absences},
 		{"clock events", clockEvents},
+		{"policies, and since when they are in force", policies},
+		{"starts", starts},
 		{"devices of a window, the removed among them", pastLives},
 		{"lists that begin with the oldest", oldestFirst},
 		{"the newest entry", newest},
