@@ -3,6 +3,7 @@ package sereno
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,7 +341,7 @@ func TestAnyMeter(t *testing.T) {
 	hour := Instant(MeterHour / time.Microsecond)
 	rapid.Check(t, func(t *rapid.T) {
 		// A tale whose microseconds are a third of an hour, and not quite.
-		text := drawTale(t)
+		text := strings.Repeat(drawTale(t), rapid.IntRange(1, 12).Draw(t, "again"))
 		unit := hour/3 + Instant(rapid.Int64Range(-1, 1).Draw(t, "skew"))
 		spans := tale(text)
 		if len(spans) == 0 {
@@ -367,6 +368,9 @@ func TestAnyMeter(t *testing.T) {
 		from := Meter{}
 		if n := len(first); n > 0 {
 			from = first[n-1]
+		}
+		if len(kept) > (len(spans)-1)/(MeterSpans-1) {
+			t.Fatalf("%d readings of %d spans", len(kept), len(spans))
 		}
 		since := slices.DeleteFunc(slices.Clone(spans), func(s Span) bool { return s.End != 0 && s.End <= from.At })
 		if again := slices.AppendSeq(first, Readings(from, slices.Values(since))); !slices.Equal(again, kept) {

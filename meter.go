@@ -5,8 +5,13 @@ import (
 	"time"
 )
 
-// MeterHour is the grid of stored meter readings.
-const MeterHour = time.Hour
+const (
+	// MeterHour is the grid of stored meter readings.
+	MeterHour = time.Hour
+	// MeterSpans is how many spans at least end between two stored readings:
+	// so many are read sooner than a second reading, and take less room.
+	MeterSpans = 10
+)
 
 // A Meter is a reading: how long a check had been in each status, from its
 // creation until At, in whole microseconds. The figures of a window are the
@@ -83,19 +88,25 @@ func (m Meter) Since(earlier Meter, resumed bool) Figures {
 }
 
 // Readings yields the readings that are to be kept of a check, after last: one
-// at the full hour before each of its changes. spans are those since last, in
-// order; only those that are closed count, because what is closed never changes.
+// at the full hour before a change, when MeterSpans spans have ended since the
+// one before. spans are those that end after last, in order; only those that
+// are closed count, because what is closed never changes.
 func Readings(last Meter, spans iter.Seq[Span]) iter.Seq[Meter] {
 	return func(yield func(Meter) bool) {
-		m := last
+		m, ended := last, 0
 		for s := range spans {
 			if s.End == 0 {
 				return
 			}
 			one := func(yield func(Span) bool) { yield(s) }
-			if hour := s.End.Hour(); hour > max(m.At, last.At) && hour > s.Begin {
+			ended++
+			if hour := s.End.Hour(); ended >= MeterSpans && hour > m.At && hour > s.Begin {
 				if m = m.Read(one, hour); !yield(m) {
 					return
+				}
+				ended = 1
+				if s.End == hour {
+					ended = 0
 				}
 			}
 			m = m.Read(one, s.End)

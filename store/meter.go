@@ -24,13 +24,21 @@ func (s *Store) NotUp(ctx context.Context, checks []sereno.CheckID, from, to ser
 		for these := range slices.Chunk(ascending(checks), batch) {
 			f := &filter{}
 			begin, end := f.param(int64(from)), f.param(int64(to))
-			in := f.in(these)
-			text := fmt.Sprintf(`SELECT check_id, status, cause, begin_us, end_us FROM spans
-				WHERE check_id IN (%[1]s) AND end_us > %[2]s AND begin_us < %[3]s AND status <> 1
-				UNION ALL SELECT check_id, status, cause, begin_us, %[4]d FROM states
-				WHERE check_id IN (%[1]s) AND begin_us < %[3]s AND status <> 1
-				ORDER BY check_id, end_us`, in, begin, end, endless)
+			text := fmt.Sprintf(`SELECT s.check_id, s.status, s.cause, s.begin_us, s.end_us
+				FROM checks c CROSS JOIN spans s
+				WHERE %[1]s AND s.check_id = c.id AND s.end_us > %[2]s AND s.begin_us < %[3]s AND s.status <> 1
+				UNION ALL SELECT c.id, s.status, s.cause, s.begin_us, %[4]d FROM checks c CROSS JOIN states s
+				WHERE %[1]s AND s.check_id = c.id AND s.begin_us < %[3]s AND s.status <> 1
+				ORDER BY 1, 5`, f.among("c.id", these), begin, end, endless)
 			for span, err := range rows(ctx, s, "load spans that are not up", text, f.args, scanStretch) {
+				if err == nil {
+					for these[0] < span.Check {
+						these = these[1:]
+					}
+					if these[0] != span.Check {
+						continue // a stranger among them
+					}
+				}
 				if !yield(span, err) || err != nil {
 					return
 				}
@@ -49,21 +57,27 @@ func ascending(checks []sereno.CheckID) []sereno.CheckID {
 	return slices.Sorted(slices.Values(checks))
 }
 
-// in adds a list and returns the names of its members. Its length is filled up
-// to a power of two with the last of them, so that there are few texts.
-func (f *filter) in(checks []sereno.CheckID) string {
+// among returns the condition that id is one of checks, which ascend. If they
+// lie close together it is a range, which may hold others too: a list of a
+// thousand takes longer to parse than to answer. A list is filled up to a power
+// of two with its last member, so that there are few texts.
+func (f *filter) among(id string, checks []sereno.CheckID) string {
+	first, last := checks[0], checks[len(checks)-1]
+	if last-first < 2*sereno.CheckID(len(checks)) {
+		return fmt.Sprintf("%s BETWEEN %s AND %s", id, f.param(int64(first)), f.param(int64(last)))
+	}
 	n := 1
 	for n < len(checks) {
 		n *= 2
 	}
-	var names strings.Builder
+	var list strings.Builder
 	for i := range n {
 		if i > 0 {
-			names.WriteByte(',')
+			list.WriteByte(',')
 		}
-		names.WriteString(f.param(int64(checks[min(i, len(checks)-1)])))
+		list.WriteString(f.param(int64(checks[min(i, len(checks)-1)])))
 	}
-	return names.String()
+	return fmt.Sprintf("%s IN (%s)", id, &list)
 }
 
 func scanStretch(row scanner) (s sereno.Span, err error) {
@@ -82,9 +96,8 @@ func scanMeter(row scanner) (m sereno.Meter, err error) {
 	return m, err
 }
 
-// ReadMeters takes the meter readings that are due: of every check one at the
-// full hour before each of its changes. It may be called at any time and by
-// many, and catches up from wherever it is, in small transactions. Only spans
+// ReadMeters takes the meter readings that are due: see sereno.Readings. It may
+// be called at any time and by many, and catches up from wherever it is, in small transactions. Only spans
 // that are closed are read, so a reading never has to be changed.
 func (s *Store) ReadMeters(ctx context.Context) error {
 	const (
@@ -106,8 +119,9 @@ func (s *Store) ReadMeters(ctx context.Context) error {
 				coalesce(m.down_us, 0), coalesce(m.behind_us, 0), coalesce(m.unknown_us, 0), coalesce(m.paused_us, 0), coalesce(m.outages, 0), coalesce(m.ailing, 0)
 			FROM states s JOIN checks c ON c.id = s.check_id
 			LEFT JOIN meters m ON m.check_id = s.check_id AND m.at_us = (SELECT max(x.at_us) FROM meters x WHERE x.check_id = s.check_id)
-			WHERE s.check_id > $1 AND s.begin_us - s.begin_us %% %d > coalesce(m.at_us, c.created_us)
-			ORDER BY s.check_id LIMIT %d`, hour, checks), []any{int64(after)}, scanMeter))
+			WHERE s.check_id > $1 AND s.begin_us - s.begin_us %% %[1]d > coalesce(m.at_us, c.created_us)
+			AND (SELECT count(*) FROM (SELECT 1 FROM spans x WHERE x.check_id = s.check_id AND x.end_us > coalesce(m.at_us, 0) LIMIT %[2]d) few) >= %[2]d
+			ORDER BY s.check_id LIMIT %[3]d`, hour, sereno.MeterSpans, checks), []any{int64(after)}, scanMeter))
 		if err != nil {
 			return err
 		}
@@ -202,11 +216,11 @@ func (s *Store) positions(ctx context.Context, checks []sereno.CheckID, at seren
 	for these := range slices.Chunk(ascending(checks), batch) {
 		f := &filter{}
 		moment := f.param(int64(at))
-		in := f.in(these)
+		among := f.among("c.id", these)
 		err := s.read(ctx, "read meters", func(tx *sql.Tx) error {
 			last, err := query(ctx, tx, fmt.Sprintf(`SELECT m.check_id, m.at_us, `+meterColumns+`
-				FROM checks c JOIN meters m ON m.check_id = c.id AND m.at_us = (SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s)
-				WHERE c.id IN (%[2]s)`, moment, in), f.args, scanMeter)
+				FROM checks c CROSS JOIN meters m
+				WHERE %[2]s AND m.check_id = c.id AND m.at_us = (SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s)`, moment, among), f.args, scanMeter)
 			if err != nil {
 				return err
 			}
@@ -214,12 +228,12 @@ func (s *Store) positions(ctx context.Context, checks []sereno.CheckID, at seren
 				found[m.Check] = position{meter: m}
 			}
 			since, err := query(ctx, tx, fmt.Sprintf(`SELECT s.check_id, s.status, s.cause, s.begin_us, s.end_us
-				FROM checks c JOIN spans s ON s.check_id = c.id
+				FROM checks c CROSS JOIN spans s
+				WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
 				AND s.end_us > coalesce((SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s), 0)
 				AND s.end_us <= coalesce((SELECT min(y.end_us) FROM spans y WHERE y.check_id = c.id AND y.end_us > %[1]s), %[3]d)
-				WHERE c.id IN (%[2]s) AND s.begin_us <= %[1]s
-				UNION ALL SELECT check_id, status, cause, begin_us, %[3]d FROM states WHERE check_id IN (%[2]s) AND begin_us <= %[1]s
-				ORDER BY 1, 5`, moment, in, endless), f.args, scanStretch)
+				UNION ALL SELECT c.id, s.status, s.cause, s.begin_us, %[3]d FROM checks c CROSS JOIN states s WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
+				ORDER BY 1, 5`, moment, among, endless), f.args, scanStretch)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func TestAReadingThatLiesIsFound(t *testing.T) {
 		check := add(t, s, "a").Checks[0].ID
 		e := ledger.Entry{}
 		at := sereno.Instant(1e15)
-		for i := range 6 {
+		for i := range 50 {
 			end := at.Add(100 * time.Minute)
 			e.Closed = append(e.Closed, sereno.Span{Check: check, Status: sereno.Status(i % 2 * 3), Begin: at, End: end, Proof: at})
 			at = end

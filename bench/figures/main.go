@@ -83,7 +83,7 @@ func measure(ctx context.Context, s *store.Store, rounds int) error {
 	}
 	random := rand.New(rand.NewPCG(3, 4))
 	any := func(below int) int { return random.IntN(max(1, below)) + 1 }
-	door := api.New(api.Options{Facts: s, Watch: watch{}, Now: func() sereno.Instant { return ended }, Log: slog.Default()})
+	door := api.New(api.Options{Facts: s, Watch: watch{}, Figures: s, Now: func() sereno.Instant { return ended }, Log: slog.Default()})
 	get := func(path string) func() error {
 		return func() error {
 			r := httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)

@@ -37,7 +37,7 @@ func meters(b *rig) {
 		for range rapid.IntRange(1, 3).Draw(t, "goes") {
 			var e ledger.Entry
 			for i := range lives {
-				for range rapid.IntRange(0, 5).Draw(t, "changes") {
+				for range rapid.IntRange(0, 25).Draw(t, "changes") {
 					e.Closed = append(e.Closed, lives[i].change(t))
 				}
 				e.Open = append(e.Open, lives[i].open)
