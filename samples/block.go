@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
+	"github.com/prometheus/prometheus/tsdb/tombstones"
 )
 
 // A minuteWriter writes a block of minutes. Chunks go to disk as they come,
@@ -207,6 +209,9 @@ func (w *minuteWriter) finish(ctx context.Context) error {
 		return err
 	}
 	if err := writeSynced(filepath.Join(w.tmp, "meta.json"), text); err != nil {
+		return err
+	}
+	if _, err := tombstones.WriteFile(slog.New(slog.DiscardHandler), w.tmp, tombstones.NewMemTombstones()); err != nil {
 		return err
 	}
 	if err := syncFolder(w.tmp); err != nil {

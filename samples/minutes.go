@@ -101,9 +101,9 @@ func (r *minuteReader) next() bool {
 }
 
 func (r *minuteReader) err() error {
-	err := cmp.Or(r.sent.err, r.lost.err)
+	err := cmp.Or(r.sent.err, r.lost.drain())
 	for _, rtt := range r.rtt {
-		err = cmp.Or(err, rtt.err)
+		err = cmp.Or(err, rtt.drain())
 	}
 	return err
 }
@@ -241,7 +241,7 @@ func timeMinutes(rows []minute, values []float64, rtt *reader) ([]float64, error
 			sereno.Percentiles(values, Quantiles[:], row.rtt[:])
 		}
 	}
-	return values, rtt.err
+	return values, rtt.drain()
 }
 
 // ownerLabels are those that say whose a series is, in the order in which the

@@ -35,7 +35,7 @@ type queue struct {
 	mu      sync.Mutex
 	packets [][]look // the last one is not full
 	free    [][]look
-	length  int      // those that were taken but not given back, too
+	length  int // those that were taken but not given back, too
 	dropped uint64
 }
 

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -36,27 +37,44 @@ func (db *DB) Looks(ctx context.Context, check sereno.CheckID, from, to sereno.I
 	}
 }
 
+// piece is how much is read before it is told: where a block is broken, a
+// database tells the rest first and the error last.
+const piece = 2 * time.Hour
+
 // looks tells the looks of [from, to) to yield until it returns false. When a
-// block turns out to be broken it is set aside, and reading goes on with the
-// first look that was not told yet.
+// block turns out to be broken it is set aside, and that piece is read again.
 func (db *DB) looks(ctx context.Context, open *opened, check sereno.CheckID, from, to sereno.Instant, yield func(sereno.Result) bool) error {
 	first, last := span(from, to)
+	if since, ok := oldest(open.raw); ok {
+		first = max(first, since)
+	}
+	if until, ok := newest(open.raw); ok {
+		last = min(last, until)
+	}
+	var found []sereno.Result
 	for first <= last {
-		done, err := looksOnce(ctx, open.raw, check, first, last, func(r sereno.Result) bool {
-			first = int64(r.At)/1000 + 1
-			return yield(r)
-		})
-		if done || err == nil || ctx.Err() != nil || !db.weedOut(ctx, open.raw, first, last) {
-			return err
+		end := min(last, first+piece.Milliseconds()-1)
+		var err error
+		if found, err = looksOnce(ctx, open.raw, check, first, end, found[:0]); err != nil {
+			if ctx.Err() != nil || !db.weedOut(ctx, open.raw, first, end) {
+				return err
+			}
+			continue
 		}
+		for i := range found {
+			if !yield(found[i]) {
+				return nil
+			}
+		}
+		first = end + 1
 	}
 	return nil
 }
 
-func looksOnce(ctx context.Context, raw *tsdb.DB, check sereno.CheckID, first, last int64, yield func(sereno.Result) bool) (done bool, err error) {
+func looksOnce(ctx context.Context, raw *tsdb.DB, check sereno.CheckID, first, last int64, found []sereno.Result) ([]sereno.Result, error) {
 	q, err := raw.ChunkQuerier(first, last)
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	defer q.Close()
 	up, rtt := read(ctx, q, first, last, Up, check, local), read(ctx, q, first, last, RTT, check, local)
@@ -72,14 +90,9 @@ func looksOnce(ctx context.Context, raw *tsdb.DB, check sereno.CheckID, first, l
 				r.RTT = sereno.RTTOf(rtt.v)
 			}
 		}
-		if err := cmp.Or(up.err, rtt.err); err != nil {
-			return false, err // before a look is told without its time
-		}
-		if !yield(r) {
-			return true, nil
-		}
+		found = append(found, r)
 	}
-	return false, cmp.Or(up.err, rtt.err)
+	return found, cmp.Or(up.err, rtt.drain())
 }
 
 // span returns the first and the last millisecond of [from, to).
@@ -159,6 +172,13 @@ func (r *reader) next() bool {
 			return false
 		}
 	}
+}
+
+// drain goes to the end, where errors are told.
+func (r *reader) drain() error {
+	for r.err == nil && r.next() {
+	}
+	return r.err
 }
 
 func (r *reader) nextChunk() bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,13 +80,26 @@ func (db *DB) asides() int {
 
 // oldest returns the time of the first sample of a database.
 func oldest(in *tsdb.DB) (first int64, ok bool) {
+	first = math.MaxInt64
 	if blocks := in.Blocks(); len(blocks) > 0 {
-		return blocks[0].MinTime(), true
+		first = blocks[0].MinTime()
 	}
-	if h := in.Head(); h.NumSeries() > 0 && h.MinTime() <= h.MaxTime() {
-		return h.MinTime(), true
+	if h := in.Head(); h.NumSeries() > 0 {
+		first = min(first, h.MinTime(), h.MinOOOTime())
 	}
-	return 0, false
+	return first, first != math.MaxInt64
+}
+
+// newest returns the time of the last sample of a database, or a later one.
+func newest(in *tsdb.DB) (last int64, ok bool) {
+	last = math.MinInt64
+	for _, b := range in.Blocks() {
+		last = max(last, b.MaxTime())
+	}
+	if h := in.Head(); h.NumSeries() > 0 {
+		last = max(last, h.MaxTime(), h.MaxOOOTime())
+	}
+	return last, last != math.MinInt64
 }
 
 // folderBytes adds up the files in a folder; what goes away meanwhile counts
@@ -185,6 +199,35 @@ func verifyBlock(ctx context.Context, b tsdb.BlockReader) (err error) {
 	}
 	if want := b.Meta().Stats.NumSeries; v.count != want {
 		return fmt.Errorf("it has %d series instead of %d", v.count, want)
+	}
+	return verifyPostings(ctx, ix)
+}
+
+// verifyPostings reads the lists by which series are found.
+func verifyPostings(ctx context.Context, ix tsdb.IndexReader) error {
+	names, err := ix.LabelNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		values, err := ix.LabelValues(ctx, name, nil)
+		if err != nil {
+			return fmt.Errorf("values of %s: %w", name, err)
+		}
+		for _, value := range values {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			list, err := ix.Postings(ctx, name, value)
+			if err != nil {
+				return fmt.Errorf("series with %s=%s: %w", name, value, err)
+			}
+			for list.Next() {
+			}
+			if err := list.Err(); err != nil {
+				return fmt.Errorf("series with %s=%s: %w", name, value, err)
+			}
+		}
 	}
 	return nil
 }
