@@ -29,6 +29,15 @@ import (
 	"sereno/ledger"
 )
 
+// How long a server may be silent. A transaction that writes is given up then,
+// since nothing else would notice a server that stands still: it keeps its
+// connections open.
+var writePatience = time.Minute
+
+// lockPatience is how long a start waits for the one before it, of which the
+// server may not know yet that it has ended.
+var lockPatience = 10 * time.Second
+
 const (
 	// postgresLock is the first half of the advisory lock; the other half is
 	// the schema, so that one database may hold several stores.
@@ -37,16 +46,8 @@ const (
 	postgresOldest      = 15
 	postgresConnections = 10
 
-	// How long a server may be silent. A transaction that writes is given up
-	// then, since nothing else would notice a server that stands still: it
-	// keeps its connections open.
 	connectPatience = 5 * time.Second
-	writePatience   = time.Minute
 	readPatience    = 5 * time.Minute
-
-	// lockPatience is how long a start waits for the one before it, of which
-	// the server may not know yet that it has ended.
-	lockPatience = 10 * time.Second
 )
 
 // A postgres is a PostgreSQL database with a store in it.
@@ -126,6 +127,7 @@ func newPostgres(url string, o options, log *slog.Logger) (*postgres, error) {
 	p.config = c.Copy()
 	setting(p.config, "statement_timeout", milliseconds(writePatience))
 	setting(p.config, "lock_timeout", milliseconds(writePatience/2))
+	setting(p.config, "work_mem", "16MB") // a handful of rows
 	setting(c, "statement_timeout", milliseconds(readPatience))
 	c.RuntimeParams["default_transaction_read_only"] = "on"
 	// The texts are few and their plans are an index each: to plan a query
@@ -392,7 +394,12 @@ func (p *postgres) commit(tx *sql.Tx, e *ledger.Entry) error {
 	if err := putAbsences(tx, e); err != nil {
 		return err
 	}
-	return putClockEvents(tx, e)
+	for _, put := range []func(*sql.Tx, *ledger.Entry) error{putClockEvents, putStarts, putPolicies} {
+		if err := put(tx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // kindsOf returns the kinds of columns, as unnest wants them.
@@ -467,16 +474,24 @@ func unnest(kinds string) string {
 	return b.String()
 }
 
-// together runs one text for all rows and returns how many it touched.
-func together[T any](tx *sql.Tx, text string, list []T, args func(T) []any) (int64, error) {
-	if len(list) == 0 {
-		return 0, nil
+// handful is how many rows one statement takes. More bring nothing, and the
+// server would spill them to disk before it uses them.
+const handful = 10_000
+
+// together runs one text for all rows, a handful at a time, and returns how
+// many it touched.
+func together[T any](tx *sql.Tx, text string, list []T, args func(T) []any) (touched int64, err error) {
+	for part := range slices.Chunk(list, handful) {
+		done, err := tx.Exec(text, columns(part, args)...)
+		if err != nil {
+			return touched, err
+		}
+		n, err := done.RowsAffected()
+		if touched += n; err != nil {
+			return touched, err
+		}
 	}
-	done, err := tx.Exec(text, columns(list, args)...)
-	if err != nil {
-		return 0, err
-	}
-	return done.RowsAffected()
+	return touched, nil
 }
 
 // columns turns the arguments of many rows into an array for each column.

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"sereno"
@@ -277,18 +276,11 @@ func each[T any](tx *sql.Tx, text string, list []T, args func(T) []any) error {
 // PostgreSQL at the other end of a wire is asked a few times only.
 func insert[T any](s *Store, tx *sql.Tx, into, conflict string, list []T, args func(T) []any) (added int64, err error) {
 	if s.postgres != nil {
-		for part := range slices.Chunk(list, 20_000) {
-			all := columns(part, args)
-			done, err := tx.Exec(`INSERT INTO `+into+` SELECT * FROM `+unnest(kindsOf(all))+` `+conflict, all...)
-			if err != nil {
-				return added, err
-			}
-			n, err := done.RowsAffected()
-			if added += n; err != nil {
-				return added, err
-			}
+		if len(list) == 0 {
+			return 0, nil
 		}
-		return added, nil
+		kinds := kindsOf(columns(list[:1], args))
+		return together(tx, `INSERT INTO `+into+` SELECT * FROM `+unnest(kinds)+` `+conflict, list, args)
 	}
 	if len(list) == 0 {
 		return 0, nil
