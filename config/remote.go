@@ -57,8 +57,7 @@ func (r *reader) remoteWrite(n *yaml.Node, c *Config) {
 	for _, item := range r.items(n, "remote_write") {
 		t, told := r.remoteTarget(item)
 		before := len(r.mistakes)
-		r.judge(item, t.Validate(), told)
-		if len(r.mistakes) > before || len(told) > 0 {
+		if r.judge(item, t.Validate(), told); len(r.mistakes) > before || len(told) > 0 {
 			continue
 		}
 		if taken[t.Name] {
@@ -100,8 +99,8 @@ func (r *reader) remoteTarget(n *yaml.Node) (t remote.Target, told []string) {
 			return c
 		}, u.Host), "-")
 	}
-	if len(told) > 0 || t.URL == "" {
-		told = append(told, "name") // it follows from the url
+	if t.Name == "" {
+		told = append(told, "name") // it follows from the url, which is wrong then
 	}
 	return t, told
 }

@@ -23,10 +23,13 @@ type help struct {
 
 // metrics are those that a question can be about.
 var metrics = map[string]help{
-	"sereno_rtt_seconds": {"gauge", "Round-trip time of a look that was answered.", "seconds"},
-	"sereno_up":          {"gauge", "Whether a look was answered: 1 or 0.", ""},
-	DeviceInfo:           {"gauge", "Always 1; the labels say what a device is called and where it is.", ""},
-	CheckInfo:            {"gauge", "Always 1; the labels say what a check is called and whose it is.", ""},
+	"sereno_rtt_seconds":    {"gauge", "Round-trip time of a look that was answered.", "seconds"},
+	"sereno_up":             {"gauge", "Whether a look was answered: 1 or 0.", ""},
+	minutes + "sent":        {"gauge", "Looks that were due in a minute; two hours behind.", ""},
+	minutes + "lost":        {"gauge", "Those of them without an answer.", ""},
+	minutes + "rtt_seconds": {"gauge", "Round-trip times of a minute: the least (quantile 0), 0.25, 0.5, 0.75, 0.95 and the greatest (1).", "seconds"},
+	DeviceInfo:              {"gauge", "Always 1; the labels say what a device is called and where it is.", ""},
+	CheckInfo:               {"gauge", "Always 1; the labels say what a check is called and whose it is.", ""},
 }
 
 func (d *door) metadata(_ *http.Request, q *question) (*answer, error) {

@@ -3,6 +3,7 @@ package prometheus
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ type querier struct {
 	storage.Querier
 	catalog       *Catalog
 	from, to, now int64 // Unix milliseconds
-	raw           int64 // since when there is more than one sample a minute
+	raw           int64 // since when there are looks
 	budget        *budget
 }
 
@@ -204,9 +205,16 @@ func (q *querier) samples(of labels.Labels, from, to int64) float64 {
 		return 0
 	}
 	from = max(from, milliseconds(p.since))
-	dense, sparse := to-max(from, q.raw), min(to, q.raw)-from
-	return float64(max(0, dense))/float64(p.interval.Milliseconds()) + float64(max(0, sparse))/float64(time.Minute.Milliseconds())
+	if strings.HasPrefix(of.Get(labels.MetricName), minutes) {
+		p.interval = max(p.interval, time.Minute)
+	} else {
+		from = max(from, q.raw)
+	}
+	return float64(max(0, to-from)) / float64(p.interval.Milliseconds())
 }
+
+// minutes begins the names of the series that have one sample a minute.
+const minutes = "sereno_minute_"
 
 // An infoSet iterates over series of the catalog.
 type infoSet struct {

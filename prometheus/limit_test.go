@@ -122,7 +122,7 @@ func TestWhatOneQuestionMayCost(t *testing.T) {
 		{"a hundred thousand devices for a day", `sum(avg_over_time(sereno_up[1d]))`, 100_000, year, time.Time{}, tooMany},
 		{"a few samples, over and over", `max_over_time(quantile_over_time(0.9, sereno_up[1h])[12h:1s])`, 50, year, time.Time{}, tooOften},
 		{"devices that are there since yesterday", `avg_over_time(sereno_up[30d])`, 1000, now.AddDate(0, 0, -1), time.Time{}, ""},
-		{"what is kept by the minute", `avg_over_time(sereno_up[30d])`, 1000, year, now.AddDate(0, 0, -1), ""},
+		{"looks that are no longer kept", `avg_over_time(sereno_up[30d])`, 1000, year, now.AddDate(0, 0, -1), ""},
 		{"all devices now", `sereno_up`, 100_000, year, time.Time{}, ""},
 		{"a day of a thousand", `avg_over_time(sereno_up[1d])`, 1000, year, time.Time{}, ""},
 	} {

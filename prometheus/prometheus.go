@@ -59,7 +59,7 @@ type Options struct {
 	Catalog *Catalog          // what is watched; nil: there are no series of names
 	Limits  Limits
 	Now     func() sereno.Instant // the ledger's time; nil: the wall clock
-	Raw     func() sereno.Instant // since when every look is kept, and not one sample a minute; nil: ever
+	Raw     func() sereno.Instant // since when looks are kept; nil: ever
 	Metrics client.Registerer     // for the engine's metrics; nil: none
 	Log     *slog.Logger          // nil: slog.Default()
 }
