@@ -67,6 +67,7 @@ type Options struct {
 	Facts          Facts
 	Watch          Watch
 	Figures        Figures               // nil: no /api/uptime, and no figures in devices
+	Storage        func() StorageState   // nil: all is well with it
 	Kinds          []probe.Kind          // the ways to look that a device may ask for
 	Defaults       sereno.Policy         // of a check that says nothing else; zero: sereno.DefaultPolicy
 	Metrics        prometheus.Gatherer   // nil: no /metrics
@@ -102,6 +103,7 @@ func New(o Options) http.Handler {
 	if o.Book != nil {
 		downloads := &downloads{d, make(chan struct{}, maxDownloads)}
 		downloads.registerExport()
+		downloads.registerReport()
 	}
 
 	mux.HandleFunc("GET /{$}", front)
@@ -174,6 +176,7 @@ func front(w http.ResponseWriter, r *http.Request) {
   incidents    /api/incidents
   absences     /api/absences
   exports      /api/export/{looks,spans,incidents,absences,responses}
+  report       /api/report
   statistics   /api/statistics
   backup       /api/backup
   health       /health

@@ -76,7 +76,7 @@ func (d *downloads) export(ctx context.Context, in *exportQuery) (*huma.StreamRe
 	now := d.Now()
 	r := export.Request{
 		From: in.From.Instant, To: in.To.Instant, Now: now,
-		Device: in.Device, Tag: in.Tag, Wide: in.Wide, Step: time.Duration(math.Round(in.Step * 1e6)) * time.Microsecond,
+		Device: in.Device, Tag: in.Tag, Wide: in.Wide, Step: time.Duration(math.Round(in.Step*1e6)) * time.Microsecond,
 	}
 	if r.To.IsZero() {
 		r.To = now

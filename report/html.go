@@ -126,7 +126,7 @@ func (r *Report) fillSites(p *page) {
 	}
 	for _, g := range sites {
 		p.Sites = append(p.Sites, line{
-			Name: g.Name, Note: plural(g.Total.Devices, "device"), Ribbon: r.draw(g.ribbon, 420, false),
+			Name: g.Name, Note: plural(g.Total.Devices, "device"), Ribbon: r.draw(g.ribbon, 320, false),
 			Uptime: percent(g.Total.Uptime()), Coverage: percent(g.Total.Coverage()), Downtime: totalLength(g.Total.Downtime),
 			Outages: grouped(g.Total.Outages),
 		})
@@ -136,7 +136,7 @@ func (r *Report) fillSites(p *page) {
 func (r *Report) fillDevices(p *page) {
 	for i, d := range r.Worst() {
 		l := r.line(d)
-		l.Ribbon = r.draw(r.worst[i], 420, false)
+		l.Ribbon = r.draw(r.worst[i], 320, false)
 		p.Worst = append(p.Worst, l)
 	}
 	if n := len(p.Worst); n == shownWorst {
@@ -350,7 +350,10 @@ func (r *Report) keys() []key {
 	if seen, known := r.Total.Coverage(); known && ok && seen < 0.99 {
 		uptime.Note = "at least " + percent(lowest, ok) + ", if all unseen were down"
 	}
-	together := key{Name: "any down", Value: length(r.Together.Downtime()), Note: "with one down at least; all seen up at once for " + length(r.Together.Up+r.Together.Degraded)}
+	together := key{Name: "any down", Value: length(r.Together.Downtime()), Note: "with one down at least"}
+	if up := r.Together.Up + r.Together.Degraded; up > 0 && len(r.Devices) > 1 {
+		together.Note += "; all were seen up at once for " + length(up)
+	}
 	outages := key{Name: "outages", Value: grouped(r.OutageCount), Note: "of " + plural(r.troubled(), "device")}
 	downtime := key{Name: "downtime", Value: totalLength(r.Total.Downtime), Note: "of all devices in sum"}
 	seen := key{Name: "seen", Value: percent(r.Total.Coverage()), Note: "of the time that was to be watched"}

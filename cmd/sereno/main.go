@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // zones are known on machines that have no database of them
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -81,8 +82,8 @@ no such thing; 2 it could not be done (usage, permission, no server).`,
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newServe(), newPing(), newStatus(), newDevices(), newHistory(),
-		newIncidents(), newAbsences(), newExport(), newCheckConfig(), newVersion(),
+		newServe(), newPing(), newStatus(), newDevices(), newHistory(), newUptime(),
+		newIncidents(), newAbsences(), newExport(), newReport(), newCheckConfig(), newVersion(),
 		newBackup(), newRestore(),
 	)
 	return root
