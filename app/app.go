@@ -121,6 +121,7 @@ func Run(ctx context.Context, o Options) error {
 		Hold:      max(cfg.IsolationHold, time.Nanosecond),
 		Keep:      keep,
 		Committed: func(took time.Duration, e *ledger.Entry) { metrics.Committed(took, e) },
+		Version:   o.Version,
 		Log:       log,
 	})
 	looks, err := all.New(icmp.Options{Deliver: books.Deliver, Clock: clk.Now, MaxPPS: cfg.MaxPPS, Log: log})
@@ -200,6 +201,9 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("resolve names", resolver.Run)
 	parts.start("read the meters", (&bookkeeper{read: facts.ReadMeters, log: log}).Run)
 	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log)) })
+	if !cfg.SamplesOff {
+		parts.start("write down days", (&days{samples: kept, store: facts, now: clk.Now, log: log}).Run)
+	}
 	if o.Load != nil {
 		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses) })
 	}
@@ -219,7 +223,7 @@ func Run(ctx context.Context, o Options) error {
 		Backups: newBackups(cfg, facts, kept, books, clk, o.Version),
 		Plan: plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
-		Prometheus: promQL, Samples: series, Book: facts, Looks: readable,
+		Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: facts,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

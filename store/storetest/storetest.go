@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"clock events", clockEvents},
 		{"policies, and since when they are in force", policies},
 		{"starts", starts},
+		{"days of looks", days},
 		{"devices of a window, the removed among them", pastLives},
 		{"lists that begin with the oldest", oldestFirst},
 		{"the newest entry", newest},
