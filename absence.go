@@ -38,6 +38,10 @@ func (c *AbsenceCause) UnmarshalText(text []byte) error {
 	return unmarshalName(c, absenceCauseNames[:], text, "cause of an absence")
 }
 
+// AtStart reports whether it is a start that finds such an absence: another
+// process was watching before.
+func (c AbsenceCause) AtStart() bool { return c != Suspended && c != Stall && c != ClockStep }
+
 // A ClockEvent is one step of the wall clock against the boot-time clock.
 type ClockEvent struct {
 	At   Instant       // by the ledger's time

@@ -65,7 +65,7 @@ func (p *Policy) Judge(r *Result, loss *Loss) Status {
 	if p.slow(r.RTT) {
 		return Degraded
 	}
-	if loss != nil {
+	if loss != nil && p.LossAbove > 0 {
 		if share, ok := loss.Share(p.LossLooks()); ok && share > p.LossAbove {
 			return Degraded
 		}
@@ -78,7 +78,7 @@ func (p *Policy) Explain(r *Result, loss *Loss) string {
 	if p.slow(r.RTT) {
 		return "answered in " + r.RTT.Round(10*time.Microsecond).String() + ", above " + p.RTTAbove.String()
 	}
-	if loss != nil {
+	if loss != nil && p.LossAbove > 0 {
 		if share, ok := loss.Share(p.LossLooks()); ok && share > p.LossAbove {
 			return "loss " + percent(share) + " over " + p.LossWindow.String() + ", above " + percent(p.LossAbove)
 		}

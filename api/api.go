@@ -80,6 +80,7 @@ type Options struct {
 	Backups        Backups               // nil: there are none
 	Book           Book                  // what exports and reports are made from; nil: there are none
 	Looks          export.Samples        // of which an export of looks is made; needed with Book
+	Replays        Replays               // what replays are made from; nil: there are none
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -100,6 +101,9 @@ func New(o Options) http.Handler {
 	d.registerStatistics()
 	d.registerSeries()
 	d.registerBackup()
+	if o.Replays != nil {
+		d.registerReplay()
+	}
 	if o.Book != nil {
 		downloads := &downloads{d, make(chan struct{}, maxDownloads)}
 		downloads.registerExport()
@@ -177,6 +181,7 @@ func front(w http.ResponseWriter, r *http.Request) {
   absences     /api/absences
   exports      /api/export/{looks,spans,incidents,absences,responses}
   report       /api/report
+  replay       /api/replay
   statistics   /api/statistics
   backup       /api/backup
   health       /health

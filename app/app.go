@@ -212,6 +212,10 @@ func Run(ctx context.Context, o Options) error {
 	if !cfg.SamplesOff {
 		readable, series = kept, kept
 	}
+	var replays api.Replays // likewise
+	if !cfg.SamplesOff {
+		replays = facts
+	}
 	var promQL http.Handler // likewise
 	if !cfg.SamplesOff {
 		promQL = prometheus.New("/prometheus", prometheus.Options{
@@ -220,10 +224,10 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 	door := api.New(api.Options{
-		Backups: newBackups(cfg, facts, kept, books, clk, o.Version),
+		Backups: newBackups(cfg, facts, kept, books, clk, storage.spool.Idle, o.Version),
 		Plan: plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
-		Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: facts,
+		Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

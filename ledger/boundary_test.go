@@ -10,6 +10,13 @@ import (
 
 // place gives the ledger a device anew, as a change of the plan does.
 func (w *world) place(d sereno.Device) {
+	for _, c := range d.Checks {
+		all := w.policies[c.ID]
+		if last := all[len(all)-1].Policy; last != c.Policy {
+			w.policies[c.ID] = append(all, sereno.PolicySince{Check: c.ID, Since: w.now, Policy: c.Policy})
+		}
+		w.hosts[c.ID] = host{d.Name, c.Policy}
+	}
 	w.l.beat()
 	w.l.place(Place{d, true})
 	w.l.link()
@@ -239,11 +246,17 @@ func TestAnAbsenceWhileTheClockIsPendingIsBooked(t *testing.T) {
 // restarted watches devices with a ledger that takes up what this one has
 // written, with other witnesses.
 func (w *world) restarted(devices []sereno.Device, witnesses ...string) {
-	w.events = nil
 	settled := w.now
 	if len(w.found) > 0 {
 		settled = w.found[0].Begin
 	}
+	w.restartedAs(devices, settled, witnesses...)
+}
+
+// restartedAs does so where all had been judged and written up to settled.
+func (w *world) restartedAs(devices []sereno.Device, settled sereno.Instant, witnesses ...string) {
+	w.events = nil
+	w.hurried = map[sereno.CheckID]bool{}
 	past := Past{LastID: w.l.lastID, Settled: settled, Open: func(yield func(sereno.Span) bool) {
 		for _, s := range w.open {
 			if !yield(s) {
@@ -263,6 +276,7 @@ func (w *world) restarted(devices []sereno.Device, witnesses ...string) {
 	}
 	w.l.Load(places, past)
 	w.l.begin()
+	w.commit()
 	var sites []WitnessSite
 	for i, name := range witnesses {
 		sites = append(sites, WitnessSite{Check: sereno.CheckID(-1 - i), Name: name})

@@ -346,8 +346,8 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 		return true
 	}
 	policy := w.policyAt(r.At)
-	w.count(r, policy)
-	status := policy.Judge(r, w.loss)
+	w.count(r)
+	status := w.judge(r, policy)
 	if !l.sees && w.dev.beyond && status.Answered() {
 		l.sees = true
 		l.testify()
@@ -359,26 +359,28 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 		return true
 	}
 	l.lapse(w, policy, r.At)
-	look := *r
-	look.Status = status
-	if status == sereno.Degraded {
-		look.Reason = cmp.Or(policy.Explain(r, w.loss), r.Reason)
-	}
-	l.next(w, policy, look)
+	l.next(w, policy, r, status)
 	l.doubt(w, r)
 	return true
 }
 
 // next folds a look that was judged. What would end a proof of Down that still
 // waits brings its verdict first: what was withdrawn never was.
-func (l *Ledger) next(w *watch, policy *sereno.Policy, look sereno.Result) {
+func (l *Ledger) next(w *watch, policy *sereno.Policy, r *sereno.Result, status sereno.Status) {
+	look := *r
+	look.Status = status
+	if status == sereno.Degraded {
+		look.Reason = cmp.Or(policy.Explain(r, w.loss), r.Reason)
+	}
 	state, ch := w.state.Next(*policy, look)
 	if w.proof != nil && !ch.IsZero() {
-		l.decide(w, true)
+		if l.decide(w, true); w.state.Status == sereno.Unknown {
+			look.Status = w.judge(r, policy) // what was before counts no more
+		}
 		state, ch = w.state.Next(*policy, look)
 	}
-	if w.proof != nil && look.Status != sereno.Unknown {
-		w.waited = append(w.waited, look)
+	if w.proof != nil && r.Status != sereno.Unknown {
+		w.waited = append(w.waited, *r)
 	}
 	if ch.IsZero() {
 		w.state = state
@@ -413,7 +415,7 @@ func (l *Ledger) blind(w *watch, r *sereno.Result) {
 		r.Status, r.Fault, r.Reason = sereno.Unknown, sereno.Blind, cutOff
 	}
 	l.blinded = max(l.blinded, r.At)
-	w.count(r, &w.policy)
+	w.count(r)
 	l.lapse(w, w.policyAt(r.At), r.At)
 	if w.proof != nil || w.state.Status != sereno.Unknown {
 		l.lose(w, r.At)
@@ -547,11 +549,12 @@ func (l *Ledger) withdraw(w *watch, cause sereno.Cause, reason string) {
 	state.Evidence = proof.Proof
 	w.state = state
 	l.record(w, ch, nil)
-	for _, look := range waited {
-		if look.Status.Answered() {
-			l.next(w, w.policyAt(look.At), look)
+	for i := range waited {
+		if r := &waited[i]; r.Status.Answered() {
+			policy := w.policyAt(r.At)
+			l.next(w, policy, r, w.judge(r, policy))
 		} else {
-			w.state.Evidence = look.At
+			w.state.Evidence = r.At
 		}
 	}
 	l.recount(w)
@@ -608,6 +611,9 @@ func (l *Ledger) absent(a sereno.Absence) {
 	for _, w := range l.checks {
 		if w.dev.paused {
 			continue
+		}
+		if !a.Cause.AtStart() {
+			l.lapse(w, &w.policy, a.Begin)
 		}
 		w.loss = nil
 		state, ch := w.state.Absent(w.policy, a)

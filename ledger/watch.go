@@ -38,7 +38,7 @@ type watch struct {
 
 	proof     *sereno.Change // of Down, waiting for a verdict
 	heldSince sereno.Instant
-	waited    []sereno.Result // the looks since the proof, judged
+	waited    []sereno.Result // the looks since the proof
 	orphaned  sereno.Instant  // since when the parent it is down behind is back; 0: not
 	hurried   bool
 	up        bool // counted in Ledger.ups
@@ -53,7 +53,7 @@ type watch struct {
 }
 
 // count keeps what is live: the last look and the shape of the latest ones.
-func (w *watch) count(r *sereno.Result, policy *sereno.Policy) {
+func (w *watch) count(r *sereno.Result) {
 	w.last = r.At
 	if r.Status == sereno.Unknown {
 		w.fault = r.Reason
@@ -71,12 +71,19 @@ func (w *watch) count(r *sereno.Result, policy *sereno.Policy) {
 		w.rtt = r.RTT
 		w.recent |= 1
 	}
-	if size := policy.LossLooks(); size > 0 {
+}
+
+// judge says what a look is worth after those before it.
+func (w *watch) judge(r *sereno.Result, policy *sereno.Policy) sereno.Status {
+	if size := policy.LossLooks(); size == 0 {
+		w.loss = nil
+	} else if r.Status != sereno.Unknown {
 		if w.loss == nil {
 			w.loss = new(sereno.Loss)
 		}
 		w.loss.Add(size, r.Status == sereno.Down)
 	}
+	return policy.Judge(r, w.loss)
 }
 
 // policyAt returns the policy that was in force when a look was due. Looks come
@@ -305,7 +312,7 @@ func (l *Ledger) repolicy(w *watch) {
 		return
 	}
 	if !w.dev.paused && !l.pendingClock {
-		l.lapse(w, &w.policy, l.now.Add(-w.policy.Timeout-time.Second))
+		l.lapse(w, &w.policy, l.now)
 	}
 	w.before = append(w.before, sereno.PolicySince{Check: w.id, Since: l.now, Policy: w.policy})
 	e := l.journal.next()
@@ -317,6 +324,9 @@ func (l *Ledger) repolicy(w *watch) {
 func (l *Ledger) pause(w *watch) {
 	if l.now == 0 || w.dev.paused == (w.open.Cause == sereno.CausePaused) {
 		return
+	}
+	if !l.pendingClock {
+		l.lapse(w, &w.policy, l.now)
 	}
 	l.decide(w, true) // what waits for a verdict was seen before
 	ch := sereno.Change{From: w.state.Status, Cause: sereno.CauseNew, Begin: l.now, Proof: l.now, Reason: "no longer paused"}

@@ -31,6 +31,12 @@ type world struct {
 	incidents map[sereno.IncidentID]sereno.Incident
 	committed map[sereno.IncidentID]sereno.Instant // when it was first written
 	looks     map[sereno.CheckID][]sereno.Result   // as they were delivered
+	kept      map[sereno.CheckID][]sereno.Result   // as the ledger gave them on
+	policies  map[sereno.CheckID][]sereno.PolicySince
+	starts    []sereno.Start
+	absences  []sereno.Absence
+	rtt       func(host string, at sereno.Instant) time.Duration
+	stuck     bool // storage does not answer
 	hurried   map[sereno.CheckID]bool
 	busy      map[sereno.CheckID]sereno.Instant // when the latest result of a check is delivered
 }
@@ -72,6 +78,9 @@ func newWorld(t rapid.TB, devices []sereno.Device, witnesses ...string) *world {
 		incidents: map[sereno.IncidentID]sereno.Incident{},
 		committed: map[sereno.IncidentID]sereno.Instant{},
 		looks:     map[sereno.CheckID][]sereno.Result{},
+		kept:      map[sereno.CheckID][]sereno.Result{},
+		policies:  map[sereno.CheckID][]sereno.PolicySince{},
+		rtt:       func(string, sereno.Instant) time.Duration { return time.Millisecond },
 		hurried:   map[sereno.CheckID]bool{},
 		busy:      map[sereno.CheckID]sereno.Instant{},
 	}
@@ -82,8 +91,13 @@ func newWorld(t rapid.TB, devices []sereno.Device, witnesses ...string) *world {
 			w.found = nil
 			return b
 		},
-		Look:  func(c sereno.CheckID) { w.look(c, w.now) },
+		Look:  func(c sereno.CheckID) { w.look(c, w.now.Grid()) },
 		Hurry: func(c sereno.CheckID, on bool) { w.hurry(c, on) },
+		Keep: func(looks []sereno.Result) {
+			for _, r := range looks {
+				w.kept[r.Check] = append(w.kept[r.Check], r)
+			}
+		},
 	})
 	var places []Place
 	for i := range devices {
@@ -99,6 +113,7 @@ func newWorld(t rapid.TB, devices []sereno.Device, witnesses ...string) *world {
 			}
 			c.Device, c.Kind, c.Created = d.ID, "icmp", w.begin
 			w.hosts[c.ID] = host{d.Name, c.Policy}
+			w.policies[c.ID] = []sereno.PolicySince{{Check: c.ID, Since: w.begin, Policy: c.Policy}}
 			w.open[c.ID] = sereno.Span{Check: c.ID, Cause: sereno.CauseNew, Begin: w.begin, Proof: w.begin}
 		}
 		places = append(places, Place{*d, !strings.HasPrefix(d.Name, "lo")})
@@ -116,7 +131,8 @@ func newWorld(t rapid.TB, devices []sereno.Device, witnesses ...string) *world {
 		w.l.witnesses[id] = &witness{Witness: sereno.Witness{Trusted: true}, name: name}
 	}
 	w.l.testify()
-	w.l.beat()
+	w.l.begin()
+	w.commit()
 	for id, h := range w.hosts {
 		w.grid(id, h.policy.Interval)
 	}
@@ -166,7 +182,8 @@ func (w *world) look(id sereno.CheckID, due sereno.Instant) {
 	case sereno.Down:
 		r.Reason = "no reply in 1s"
 	default:
-		r.RTT, after = time.Millisecond, time.Millisecond
+		r.RTT = min(w.rtt(h.name, due), h.policy.Timeout-1)
+		after = r.RTT
 	}
 	// Results of one check come in the order of their looks.
 	w.busy[id] = max(w.busy[id], due.Add(after))
@@ -200,7 +217,16 @@ func (w *world) pass(until time.Duration) {
 }
 
 func (w *world) commit() {
+	if w.stuck {
+		return
+	}
 	for _, e := range w.l.journal.waiting {
+		w.starts = append(w.starts, e.Starts...)
+		w.absences = append(w.absences, e.Absences...)
+		for _, p := range e.Policies {
+			all := w.policies[p.Check]
+			all[len(all)-1].Since = p.Since
+		}
 		for _, s := range e.Closed {
 			w.closed[s.Check] = append(w.closed[s.Check], s)
 		}

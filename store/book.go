@@ -51,3 +51,27 @@ func putPolicies(tx *sql.Tx, e *ledger.Entry) error {
 		AND since_us = (SELECT max(since_us) FROM policies WHERE check_id = $1)`,
 		e.Policies, func(p sereno.PolicySince) []any { return []any{int64(p.Check), int64(p.Since)} })
 }
+
+// Book returns what was written down of a check and may matter for its looks
+// in [from, to): see sereno.Replay.
+func (s *Store) Book(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) (b sereno.Book, err error) {
+	b.Check = check
+	if b.Spans, err = all(s.Spans(ctx, check, from, to)); err != nil {
+		return b, err
+	}
+	if b.Policies, err = s.Policies(ctx, check); err != nil {
+		return b, err
+	}
+	if b.Starts, err = s.Starts(ctx, from, to); err != nil {
+		return b, err
+	}
+	window := []any{int64(from), int64(to)}
+	b.Absences, err = all(rows(ctx, s, "load absences", `SELECT begin_us, end_us, uncertainty_us, cause, unsure, checks FROM absences
+		WHERE end_us > $1 AND begin_us < $2 ORDER BY begin_us, end_us`, window, scanAbsence))
+	if err != nil {
+		return b, err
+	}
+	b.Isolations, err = all(rows(ctx, s, "load isolations", selectIncidents+` WHERE device_id = 0 AND trouble = $3
+		AND (closed_us = 0 OR closed_us > $1) AND opened_us < $2 ORDER BY id`, append(window, int64(sereno.TroubleIsolated)), scanIncident))
+	return b, err
+}

@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sereno"
+)
+
+// book gives what was written down of a check.
+func (w *world) book(id sereno.CheckID) sereno.Book {
+	b := sereno.Book{Check: id, Spans: w.spans(id), Policies: w.policies[id], Starts: w.starts, Absences: slices.Clone(w.absences)}
+	slices.SortStableFunc(b.Absences, func(x, y sereno.Absence) int { return cmp.Compare(x.Begin, y.Begin) })
+	b.Isolations = w.all(sereno.TroubleIsolated)
+	return b
+}
+
+// stored gives what samples keep of the looks of a check from a moment on.
+func (w *world) stored(id sereno.CheckID, from sereno.Instant) (looks []sereno.Result) {
+	for _, r := range w.kept[id] {
+		if r.Status == sereno.Unknown || r.At < from {
+			continue
+		}
+		s := sereno.Result{Check: id, At: sereno.Instant(r.At.Time().UnixMilli()) * 1000, Status: sereno.Down}
+		if r.Status.Answered() {
+			s.Status, s.RTT = sereno.Up, sereno.RTTOf(sereno.StoredRTT(r.RTT))
+		}
+		looks = append(looks, s)
+	}
+	return looks
+}
+
+// replay folds the stored looks again.
+func (w *world) replay(id sereno.CheckID, from sereno.Instant, change func(sereno.Policy) sereno.Policy) sereno.Replayed {
+	policies := w.policies[id]
+	judged := sereno.Judged(policies[len(policies)-1].Policy, w.now.Add(-2200*time.Millisecond)) // a proof may wait that long
+	r := sereno.NewReplay(w.book(id), from, change)
+	for _, look := range w.stored(id, from) {
+		if look.At < judged {
+			r.Look(&look)
+		}
+	}
+	return r.End(from, w.now, judged)
+}
+
+func tellSpans(begin sereno.Instant, spans []sereno.Span) string {
+	var b strings.Builder
+	for _, s := range spans {
+		fmt.Fprintf(&b, "\n  %v %v (%v) proof %v ± %v", s.Begin.Sub(begin), s.Status, s.Cause, s.Proof.Sub(begin), s.Uncertainty)
+	}
+	return b.String()
+}
+
+// identical fails unless the replay of a check under its own policies gives
+// what was recorded, over most of the time from which looks are at hand.
+func (w *world) identical(name string, id sereno.CheckID, from sereno.Instant) sereno.Replayed {
+	w.t.Helper()
+	done := w.replay(id, from, nil)
+	if a, b, differ := done.Differ(); differ {
+		var looks strings.Builder
+		for _, r := range w.kept[id] {
+			if r.At > min(a.Begin, b.Begin).Add(-20*time.Second) && r.At < max(a.Begin, b.Begin).Add(20*time.Second) {
+				fmt.Fprintf(&looks, " %v:%v", r.At.Sub(w.begin), r.Status)
+			}
+		}
+		w.t.Fatalf("%s: recorded %+v\nreplayed %+v\nrecorded:%s\nreplayed:%s\nlooks:%s\nstarts %+v\nabsences %+v\npolicies %+v\nisolations %+v\nbegin %d", name, a, b,
+			tellSpans(w.begin, done.Recorded), tellSpans(w.begin, done.Same), looks.String(), w.starts, w.absences, w.policies[id], w.all(sereno.TroubleIsolated), w.begin)
+	}
+	return done
+}
+
+// Whatever happens to hosts, plan, storage and process: the looks that were
+// kept, as samples keep them, give under the policies that were in force the
+// spans that were recorded.
+func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		devices := []sereno.Device{
+			{Name: "s1"},
+			{Name: "s2"},
+			{Name: "c1", Parents: []string{"s1"}},
+			{Name: "c2", Parents: []string{"s1", "s2"}},
+			{Name: "g1", Parents: []string{"c1"}},
+		}
+		for i := range devices {
+			devices[i].Checks = []sereno.Check{{Policy: drawPolicy(t)}}
+		}
+		w := newWorld(t, drawPolling(t, devices), "gw")
+		noise := rapid.Uint64().Draw(t, "noise")
+		chance := func(host string, at sereno.Instant, of uint64) uint64 {
+			h := noise ^ uint64(at)*0x9e3779b97f4a7c15 ^ uint64(host[0])<<20 ^ uint64(host[1])<<40
+			h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+			h = (h ^ h>>27) * 0x94d049bb133111eb
+			return (h ^ h>>31) % of
+		}
+		w.rtt = func(host string, at sereno.Instant) time.Duration {
+			return time.Duration(chance(host, at, 13))*10*time.Millisecond + time.Duration(chance(host, at, 977))
+		}
+		lossy := rapid.Uint64Range(0, 3).Draw(t, "tenths lost")
+		w.alive = func(host string, at sereno.Instant) sereno.Status {
+			if host != "gw" && chance(host, at+1, 10) < lossy {
+				return sereno.Down
+			}
+			return sereno.Up
+		}
+		for range rapid.IntRange(1, 14).Draw(t, "events") {
+			w.pass(w.now.Sub(w.begin) + time.Duration(rapid.IntRange(1, 200).Draw(t, "tenths"))*100*time.Millisecond)
+			at := w.now.Sub(w.begin).Seconds()
+			length := float64(rapid.IntRange(1, 300).Draw(t, "length")) / 10
+			i := rapid.IntRange(0, 4).Draw(t, "device")
+			from := at + 0.0005 // never the moment of a look, which was taken already
+			switch rapid.SampledFrom([]string{"silence", "silence", "family", "cut", "route", "absence", "pause", "parents", "policy", "restart", "crash", "stuck"}).Draw(t, "what") {
+			case "silence":
+				w.silent(from, at+length, devices[i].Name)
+			case "family":
+				w.silent(from, at+length, "s1", "s2", "c1", "c2", "g1")
+			case "cut":
+				w.silent(from, at+length, "*")
+			case "route":
+				before := w.alive
+				w.alive = func(host string, when sereno.Instant) sereno.Status {
+					if t := when.Sub(w.begin); t >= sec(from) && t < sec(at+length) {
+						return sereno.Unknown
+					}
+					return before(host, when)
+				}
+			case "absence":
+				w.absent(sec(at+length), sereno.Suspended)
+			case "restart":
+				w.l.review(true)
+				w.commit()
+				held := len(w.l.held) > 0
+				settled := w.now
+				if held {
+					settled = w.now.Add(-3 * time.Second)
+				}
+				w.now = w.now.Add(2 * time.Second)
+				w.restartedAs(devices, settled, "gw")
+			case "crash", "stuck":
+				settled := w.now.Add(-time.Duration(rapid.IntRange(0, 50).Draw(t, "since the mark")) * 100 * time.Millisecond)
+				if len(w.l.held) > 0 {
+					settled = w.now.Add(-4 * time.Second)
+				}
+				settled = max(settled, w.l.since)
+				if rapid.Bool().Draw(t, "storage fails first") {
+					w.stuck, settled = true, min(settled, w.now)
+					w.pass(w.now.Sub(w.begin) + time.Duration(rapid.IntRange(1, 50).Draw(t, "stuck for"))*100*time.Millisecond)
+				}
+				if len(w.l.held) > 0 {
+					settled = min(settled, w.now.Add(-4*time.Second))
+				}
+				for id, looks := range w.kept { // the latest looks were not written any more
+					for n := rapid.IntRange(0, 3).Draw(t, "unwritten"); n > 0 && len(looks) > 0 && looks[len(looks)-1].At > settled; n-- {
+						looks = looks[:len(looks)-1]
+					}
+					w.kept[id] = looks
+				}
+				mark := max(settled, w.now.Add(-5*time.Second)) // a start goes on from what is on disk
+				for _, a := range w.absences {
+					mark = max(mark, a.End)
+				}
+				for _, s := range w.open {
+					mark = max(mark, s.Proof)
+				}
+				w.found = []sereno.Absence{{Begin: mark, End: w.now.Add(sec(length)), Cause: sereno.Crash}}
+				w.now = w.now.Add(sec(length))
+				w.stuck = false
+				w.restartedAs(devices, settled, "gw")
+			case "pause":
+				devices[i].Paused = !devices[i].Paused
+				w.place(devices[i])
+			case "policy":
+				p := drawPolicy(t)
+				devices[i].Checks[0].Policy = p
+				w.place(devices[i])
+			case "parents":
+				devices[2].Parents = slices.Clone(rapid.SampledFrom([][]string{nil, {"s1"}, {"s2"}, {"s1", "s2"}}).Draw(t, "parents"))
+				w.place(devices[2])
+			}
+		}
+		w.pass(w.now.Sub(w.begin) + 20*time.Second)
+		late := w.begin.Add(sec(float64(rapid.IntRange(0, 100).Draw(t, "looks from"))))
+		for _, d := range devices {
+			id := d.Checks[0].ID
+			w.identical(d.Name, id, w.begin)
+			w.identical(d.Name+", later", id, late)
+		}
+	})
+}
+
+func drawPolicy(t *rapid.T) sereno.Policy {
+	p := sereno.DefaultPolicy
+	p.Interval = rapid.SampledFrom([]time.Duration{sec(0.5), sec(1), sec(1), sec(3), sec(10)}).Draw(t, "interval")
+	p.Timeout = min(p.Interval, time.Second)
+	p.Fall, p.Rise = rapid.IntRange(1, 3).Draw(t, "fall"), rapid.IntRange(1, 3).Draw(t, "rise")
+	p.RTTAbove = rapid.SampledFrom([]time.Duration{0, 0, 90 * time.Millisecond, 110 * time.Millisecond}).Draw(t, "rtt_above")
+	p.LossAbove = rapid.SampledFrom([]float64{0, 0, 0.1, 0.3}).Draw(t, "loss_above")
+	p.LossWindow = rapid.SampledFrom([]time.Duration{5 * time.Second, 20 * time.Second}).Draw(t, "loss_window")
+	return p
+}
