@@ -318,8 +318,9 @@ type course struct {
 	before   *Policy // the one that the process before the next start had; nil: the same
 	size     int     // of the loss window; 0: none
 	loss     Loss
-	full     bool // the loss window is as it was
-	warmed   bool // a look was seen
+	full     bool    // the loss window is as it was
+	warmed   bool    // a look was seen
+	started  Instant // the latest start
 	state    State
 	doubtful *fact   // the silence that came last is not to be believed
 	silent   Instant // silence from before this proves nothing
@@ -522,7 +523,8 @@ func (c *course) restart(f *fact) {
 			c.record(ch)
 		}
 	}
-	c.settle(judged.Add(-time.Second), f)
+	c.settle(max(judged.Add(-time.Second), c.started), f)
+	c.started = f.at
 	c.state = Recall(c.policy, c.open, f.start.Settled)
 	c.forgetLoss()
 	c.silent = 0

@@ -35,17 +35,17 @@ type Replay struct {
 	From       sereno.Instant    `json:"from" format:"date-time" nullable:"true" doc:"From here on the replay is exact: later than asked where looks are not kept any more, or the state was not known; null when nothing can be said"`
 	To         sereno.Instant    `json:"to" format:"date-time" nullable:"true" doc:"Until here: earlier than asked where the latest looks left a doubt"`
 	Identical  bool              `json:"identical" doc:"Whether the looks give, under the policies that were in force, just what was recorded"`
-	Difference *ReplayDifference `json:"difference" nullable:"true" doc:"The first, if they do not"`
+	Difference *ReplayDifference `json:"difference,omitempty" doc:"The first, if they do not"`
 	Recorded   Account           `json:"recorded"`
-	Other      *Account          `json:"other" nullable:"true" doc:"What the other policy would have made of the looks; null if none was asked for"`
+	Other      *Account          `json:"other,omitempty" doc:"What the other policy would have made of the looks, if one was asked for"`
 	Note       string            `json:"note" doc:"What to know about the answer, for a person; empty: nothing"`
 }
 
-// A ReplayDifference is a span of one side that the other does not have; null
-// where a side has none.
+// A ReplayDifference is a span of one side that the other does not have, or has
+// otherwise; none where a side has no more.
 type ReplayDifference struct {
-	Recorded *Span `json:"recorded" nullable:"true"`
-	Replayed *Span `json:"replayed" nullable:"true"`
+	Recorded *Span `json:"recorded,omitempty"`
+	Replayed *Span `json:"replayed,omitempty"`
 }
 
 // An Account is what came of looks under a policy.
