@@ -28,6 +28,8 @@ type Figures interface {
 	// sereno.Meter does not know, as quickly for long windows as for short.
 	Tallies(ctx context.Context, checks []sereno.CheckID, windows []store.Window) ([][]sereno.Figures, error)
 	DeviceOfCheck(ctx context.Context, check sereno.CheckID) (sereno.Device, error)
+	// KeptFrom returns from when on all spans are there, 0 if they all are.
+	KeptFrom(ctx context.Context) (sereno.Instant, error)
 }
 
 // An Uptime is the figures of a device, of one of its checks, or of a group.
@@ -324,6 +326,11 @@ func (d *desk) tracks(ctx context.Context, devices []sereno.Device, from, to ser
 }
 
 func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sereno.Instant, tracks [][]sereno.Span) error {
+	kept, err := d.Figures.KeptFrom(ctx)
+	if err != nil {
+		return fmt.Errorf("get from when spans are kept: %w", err)
+	}
+	from = min(max(from, kept), to) // what was dropped was not up
 	notUp := make(map[sereno.CheckID][]sereno.Span)
 	for s, err := range d.Figures.NotUp(ctx, checksOf(devices), from, to) {
 		if err != nil {

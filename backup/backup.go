@@ -111,6 +111,9 @@ type Source struct {
 	// and written.
 	Now     func() (ledger, settled sereno.Instant)
 	Version string // of the program
+	// Ready is an error while the facts do not hold all that was settled. It
+	// may be nil.
+	Ready func() error
 
 	under sync.Mutex
 }
@@ -129,6 +132,12 @@ func (s *Source) Write(ctx context.Context, w io.Writer, progress func(Progress)
 func (s *Source) Begin() (write func(context.Context, io.Writer, func(Progress)) (Manifest, error), err error) {
 	if !s.under.TryLock() {
 		return nil, sereno.Errorf(sereno.Conflict, "a backup is being made already: wait until it is done")
+	}
+	if s.Ready != nil {
+		if err := s.Ready(); err != nil {
+			s.under.Unlock()
+			return nil, err
+		}
 	}
 	return func(ctx context.Context, w io.Writer, progress func(Progress)) (Manifest, error) {
 		defer s.under.Unlock()

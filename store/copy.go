@@ -23,7 +23,7 @@ import (
 // list with the schema.
 var tables = []string{
 	"sequences", "devices", "device_parents", "checks", "states", "spans", "incidents", "absences", "clock_events",
-	"policies", "starts", "meters", "days",
+	"policies", "starts", "meters", "days", "cuts",
 }
 
 // A Table names the columns of the rows of a table. Its columns are sorted by

@@ -22,11 +22,14 @@ func (s *Store) CheckInvariants(ctx context.Context) error {
 			UNION ALL SELECT check_id, begin_us, %d FROM states
 		), joints AS (
 			SELECT check_id, begin_us, lag(end_us) OVER (PARTITION BY check_id ORDER BY end_us) AS before_us FROM lives
+		), cut AS (
+			SELECT `+selectCut+` AS kept
 		)
 		SELECT 'stranger' AS fault, j.check_id AS id, j.begin_us AS a, 0 AS b FROM joints j
 			WHERE NOT EXISTS (SELECT 1 FROM checks c WHERE c.id = j.check_id)
 		UNION ALL SELECT 'birth', j.check_id, c.created_us, j.begin_us FROM joints j JOIN checks c ON c.id = j.check_id
 			WHERE j.before_us IS NULL AND j.begin_us <> c.created_us
+			AND NOT (c.created_us < (SELECT kept FROM cut) AND j.begin_us <= (SELECT kept FROM cut))
 		UNION ALL SELECT 'joint', check_id, before_us, begin_us FROM joints WHERE before_us <> begin_us
 		UNION ALL SELECT 'stateless', c.id, 0, 0 FROM checks c
 			WHERE c.deleted_us = 0 AND NOT EXISTS (SELECT 1 FROM states s WHERE s.check_id = c.id)

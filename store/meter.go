@@ -167,9 +167,13 @@ func meterArgs(m sereno.Meter) []any {
 // readings and the spans since. What a meter does not know is left out: see
 // sereno.Meter. Without any reading it gives the same, more slowly.
 func (s *Store) Tallies(ctx context.Context, checks []sereno.CheckID, windows []Window) ([][]sereno.Figures, error) {
+	kept, err := s.KeptFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var moments []sereno.Instant
 	for _, w := range windows {
-		moments = append(moments, w.From, w.To)
+		moments = append(moments, max(w.From, kept), max(w.To, kept))
 	}
 	slices.Sort(moments)
 	moments = slices.Compact(moments)
@@ -188,7 +192,8 @@ func (s *Store) Tallies(ctx context.Context, checks []sereno.CheckID, windows []
 	for i, check := range checks {
 		figures[i] = make([]sereno.Figures, len(windows))
 		for k, w := range windows {
-			begin, end := of(w.From, check), of(w.To, check)
+			// What was before the cut is not known, so it is outside.
+			begin, end := of(max(w.From, kept), check), of(max(w.To, kept), check)
 			begin.meter.At, end.meter.At = w.From, w.To
 			resumed := begin.status == sereno.Down
 			if begin.meter.Ailing && begin.status == sereno.Unknown {
@@ -292,6 +297,10 @@ func (s *Store) resumed(ctx context.Context, check sereno.CheckID, w Window) (bo
 // microsecond. The error is of the kind Internal and names the first few that
 // do not. It reads every span.
 func (s *Store) CheckMeters(ctx context.Context) error {
+	cut, err := s.KeptFrom(ctx)
+	if err != nil {
+		return err
+	}
 	const few = 5
 	var wrong []string
 	var kept []sereno.Meter
@@ -307,7 +316,7 @@ func (s *Store) CheckMeters(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		wrong = append(wrong, contradictions(kept, spans, born)...)
+		wrong = append(wrong, contradictions(kept, spans, born, cut)...)
 		kept = kept[:0]
 		return nil
 	}
@@ -336,7 +345,7 @@ func (s *Store) CheckMeters(ctx context.Context) error {
 
 // contradictions compares the readings of a check with its closed spans. Where
 // old spans were dropped, the first reading after that is believed.
-func contradictions(kept []sereno.Meter, spans []sereno.Span, born sereno.Instant) (wrong []string) {
+func contradictions(kept []sereno.Meter, spans []sereno.Span, born, cut sereno.Instant) (wrong []string) {
 	if len(spans) == 0 {
 		return nil
 	}
@@ -364,6 +373,9 @@ func contradictions(kept []sereno.Meter, spans []sereno.Span, born sereno.Instan
 		}
 	}
 	for _, m := range kept {
+		if m.At == cut {
+			continue // it was read in a span that is open still
+		}
 		wrong = append(wrong, fmt.Sprintf("the reading of check %d at %s is of a time that is not written down yet", m.Check, m.At))
 	}
 	return wrong

@@ -45,7 +45,7 @@ An encrypted one can be read with its passphrase alone: keep that elsewhere.`,
 					return makeBackup(cmd, args[0], &secret, c.backup)
 				})(cmd, args)
 			}
-			return makeBackup(cmd, args[0], &secret, func(ctx context.Context, w io.Writer, progress func(backup.Progress)) (backup.Manifest, error) {
+			return makeBackup(cmd, args[0], &secret, func(ctx context.Context, w io.Writer, progress func(backup.Progress)) error {
 				return offlineBackup(ctx, w, data, database, progress)
 			})
 		},
@@ -181,7 +181,7 @@ func openBackup(name string) (io.ReadCloser, int64, error) {
 
 // makeBackup writes what produce does into a file that has its name only once
 // it is whole and on the disk.
-func makeBackup(cmd *cobra.Command, name string, secret *passphrase, produce func(context.Context, io.Writer, func(backup.Progress)) (backup.Manifest, error)) (failed error) {
+func makeBackup(cmd *cobra.Command, name string, secret *passphrase, produce func(context.Context, io.Writer, func(backup.Progress)) error) (failed error) {
 	sealed, text, err := secret.toWrite()
 	if err != nil {
 		return err
@@ -203,13 +203,13 @@ func makeBackup(cmd *cobra.Command, name string, secret *passphrase, produce fun
 	// What is written is read again on its way, so that no backup is kept that
 	// could not be restored.
 	proof := newProof()
-	m, err := produce(cmd.Context(), io.MultiWriter(to, proof), show.progress)
-	head, verdict := proof.end(err)
+	err = produce(cmd.Context(), io.MultiWriter(to, proof), show.progress)
+	proof.end(err)
 	if err != nil {
 		return err
 	}
-	if verdict != nil {
-		return fmt.Errorf("the backup could not be proven: %w", verdict)
+	if proof.verdict != nil {
+		return fmt.Errorf("the backup could not be proven: %w", proof.verdict)
 	}
 	if err := to.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -218,7 +218,7 @@ func makeBackup(cmd *cobra.Command, name string, secret *passphrase, produce fun
 	if name == "-" {
 		return nil
 	}
-	return printBackup(cmd, name, counted.n, head, m)
+	return printBackup(cmd, name, counted.n, proof.head, proof.manifest)
 }
 
 // target is where a backup is written to; done ends it.
@@ -269,9 +269,10 @@ func (c *counter) Close() error { return nil }
 // A proof reads a backup while it is written.
 type proof struct {
 	*io.PipeWriter
-	head    backup.Head
-	verdict error
-	done    chan struct{}
+	head     backup.Head
+	manifest backup.Manifest
+	verdict  error
+	done     chan struct{}
 }
 
 func newProof() *proof {
@@ -287,68 +288,67 @@ func newProof() *proof {
 		}
 		defer r.Close()
 		p.head = r.Head
-		_, p.verdict = r.Each(context.Background(), backup.Sink{})
+		p.manifest, p.verdict = r.Each(context.Background(), backup.Sink{})
 	}()
 	return p
 }
 
 // end waits for the verdict; err is why the backup ends early, or nil.
-func (p *proof) end(err error) (backup.Head, error) {
+func (p *proof) end(err error) {
 	p.CloseWithError(err)
 	<-p.done
-	return p.head, p.verdict
 }
 
 // backup copies the answer of the server, which is a backup.
-func (c *client) backup(ctx context.Context, w io.Writer, progress func(backup.Progress)) (m backup.Manifest, err error) {
+func (c *client) backup(ctx context.Context, w io.Writer, progress func(backup.Progress)) error {
 	to := *c.server
 	to.Path = strings.TrimSuffix(to.Path, "/") + "/api/backup"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
-		return m, err
+		return err
 	}
 	patient := c.http
 	patient.Timeout = 0 // it takes as long as it takes
 	answer, err := patient.Do(request)
 	if err != nil {
-		return m, c.unreachable(err)
+		return c.unreachable(err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit))
 		if err != nil {
-			return m, c.unreachable(err)
+			return c.unreachable(err)
 		}
-		return m, refused(answer, text)
+		return refused(answer, text)
 	}
 	seen := &counter{to: w}
 	buffer := make([]byte, 256<<10)
 	for {
 		n, err := answer.Body.Read(buffer)
 		if _, err := seen.Write(buffer[:n]); err != nil {
-			return m, fmt.Errorf("write a backup: %w", err)
+			return fmt.Errorf("write a backup: %w", err)
 		}
 		progress(backup.Progress{Part: "backup", Bytes: seen.n})
 		if errors.Is(err, io.EOF) {
-			return m, nil
+			return nil
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return m, fmt.Errorf("the Sereno at %s broke off the backup; its log says why", c.server)
+			return fmt.Errorf("the Sereno at %s broke off the backup; its log says why", c.server)
 		}
 		if err != nil {
-			return m, c.unreachable(err)
+			return c.unreachable(err)
 		}
 	}
 }
 
 // offlineBackup backs up a data folder that no server uses.
-func offlineBackup(ctx context.Context, w io.Writer, data, database string, progress func(backup.Progress)) (m backup.Manifest, err error) {
+func offlineBackup(ctx context.Context, w io.Writer, data, database string, progress func(backup.Progress)) error {
 	if data == "" {
-		return m, errors.New("say with --data where the folder of looks and signs of life is, too")
+		return errors.New("say with --data where the folder of looks and signs of life is, too")
 	}
 	mark, release, err := lastMark(data)
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer release()
 	if database == "" {
@@ -356,7 +356,7 @@ func offlineBackup(ctx context.Context, w io.Writer, data, database string, prog
 	}
 	facts, err := store.OpenAsItIs(ctx, database, quietLog())
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer facts.Close()
 	s := &backup.Source{
@@ -367,7 +367,8 @@ func offlineBackup(ctx context.Context, w io.Writer, data, database string, prog
 	if _, err := os.Stat(looks); err == nil {
 		s.Samples = backup.Resting(looks)
 	}
-	return s.Write(ctx, w, progress)
+	_, err = s.Write(ctx, w, progress)
+	return err
 }
 
 // lastMark reads the last sign of life in a data folder, and keeps servers off

@@ -51,6 +51,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"what was given up is not done", givenUp},
 		{"readers and writers at once", crowded},
 		{"random lives tile and sum exactly", lives},
+		{"the older part of random lives is dropped", retained},
+		{"old incidents and absences are dropped", incidentsRetained},
+		{"a removed device is purged", purged},
 		{"meter readings and spans that are not up give the same figures", meters},
 		{"meters of the removed", deadMeters},
 	} {

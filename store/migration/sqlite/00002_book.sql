@@ -134,3 +134,9 @@ CREATE VIEW active_anomalies AS
 SELECT d.name AS device, d.address, c.name AS check_name, NULL AS measure, NULL AS expected, NULL AS seen,
     NULL AS score, NULL AS since, NULL AS reason, d.id AS device_id, c.id AS check_id
 FROM devices d JOIN checks c ON c.device_id = d.id WHERE 0;
+
+-- From when on a class of facts is kept: what ended before was dropped.
+CREATE TABLE cuts (
+    class        TEXT NOT NULL PRIMARY KEY,
+    kept_from_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
