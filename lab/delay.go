@@ -59,8 +59,8 @@ func (d Delay) validate() error {
 	return checkThat(d.low >= 0 && d.span >= 0 && d.spread >= 0, "%v is no delay", d)
 }
 
-// draw returns one delay; u and v are uniform in [0, 1).
-func (d Delay) draw(u, v float64) time.Duration {
+// Draw returns one delay; u and v are uniform in [0, 1).
+func (d Delay) Draw(u, v float64) time.Duration {
 	if d.spread == 0 {
 		return d.low + time.Duration(u*float64(d.span))
 	}

@@ -45,7 +45,7 @@ func TestDelaysAreDrawnAsSaid(t *testing.T) {
 		var sum, squares float64
 		for n := range uint64(draws) {
 			d := roll(1, Vantage4, n)
-			x := c.delay.draw(d.share(ofDelay), d.share(ofSpread))
+			x := c.delay.Draw(d.share(ofDelay), d.share(ofSpread))
 			if x < c.low || x > c.high {
 				t.Fatalf("%v gave %v", c.delay, x)
 			}
@@ -65,7 +65,7 @@ func TestNoDelayIsNegative(t *testing.T) {
 	d := Normal(time.Millisecond, time.Second)
 	for n := range uint64(1000) {
 		dice := roll(1, Vantage4, n)
-		if x := d.draw(dice.share(ofDelay), dice.share(ofSpread)); x < 0 {
+		if x := d.Draw(dice.share(ofDelay), dice.share(ofSpread)); x < 0 {
 			t.Fatalf("drew %v", x)
 		}
 	}

@@ -148,7 +148,7 @@ func (w *world) decide(a netip.Addr, number uint64, at time.Duration) fate {
 	}
 	d := roll(w.seed, a, number)
 	f := fate{
-		after:  b.Delay.draw(d.share(ofDelay), d.share(ofSpread)),
+		after:  b.Delay.Draw(d.share(ofDelay), d.share(ofSpread)),
 		forged: d.hit(ofForged, b.Forged),
 	}
 	o := w.outage(a, at)
@@ -169,7 +169,7 @@ func (w *world) decide(a netip.Addr, number uint64, at time.Duration) fate {
 		f.garbled = d.hit(ofGarbled, b.Garbled)
 		f.strange, f.source = d.hit(ofStrange, b.Strange), b.Source
 		f.doubled = d.hit(ofDuplicate, b.Duplicate)
-		f.again = b.Delay.draw(d.share(ofDuplicateDelay), d.share(ofDuplicateSpread))
+		f.again = b.Delay.Draw(d.share(ofDuplicateDelay), d.share(ofDuplicateSpread))
 		if f.held {
 			f.after += b.Held.By
 		}

@@ -247,10 +247,10 @@ func (db *DB) rawOptions() *tsdb.Options {
 	return o
 }
 
-// samplesPerChunk is twice what Prometheus takes: half as many chunks to keep
-// in mind until they are in a block, and a better ratio. Round-trip times that
-// jitter fill the kilobyte that a chunk may have with about 450.
-const samplesPerChunk = 240
+// samplesPerChunk must not exceed 127: from the 128th sample on, an XOR2 chunk
+// notes for every sample when its counter began, which none of ours has, and
+// takes twice the room.
+const samplesPerChunk = 120
 
 // blockLength is how much time goes into a new block. Until half a block more
 // has passed, its chunks are held by the head: memory for each of them, and a
