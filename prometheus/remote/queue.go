@@ -35,6 +35,7 @@ type queue struct {
 
 	mu        sync.Mutex
 	segments  []*segment // by ascending number
+	last      uint64     // number that was given
 	file      *os.File   // of the last segment; nil: the next append makes one
 	known     register   // of file
 	dirty     bool
@@ -107,6 +108,10 @@ func openQueue(dir string, maxBytes int64, maxAge time.Duration, log *slog.Logge
 		q.segments = append(q.segments, s)
 	}
 	slices.SortFunc(q.segments, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	q.last = q.at.segment
+	if n := len(q.segments); n > 0 {
+		q.last = max(q.last, q.segments[n-1].number)
+	}
 	q.tidy()
 	if len(q.segments) > 0 {
 		q.wake <- struct{}{}
@@ -216,15 +221,12 @@ func (q *queue) appendPart(looks []look, identify func(sereno.CheckID) (identity
 
 // begin opens a new segment.
 func (q *queue) begin() error {
-	number := q.at.segment + 1
-	if n := len(q.segments); n > 0 {
-		number = max(number, q.segments[n-1].number+1)
-	}
+	number := q.last + 1 // never one that a reader may still have in mind
 	f, err := os.OpenFile(q.path(number), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("begin a part of the queue: %w", err)
 	}
-	q.file, q.known = f, register{}
+	q.file, q.known, q.last = f, register{}, number
 	q.segments = append(q.segments, &segment{number: number})
 	return nil
 }
@@ -427,20 +429,24 @@ func (q *queue) following(number uint64) (s segment, complete, ok bool) {
 
 // A reader reads a queue from its position on. Only one may ack.
 type reader struct {
-	q      *queue
-	at     position
-	file   *os.File
-	opened uint64 // the segment of file
-	known  register
+	q       *queue
+	at      position
+	file    *os.File
+	opened  uint64 // the segment of file
+	known   register
+	text    []byte // these are used again for each batch
+	looks   []look
+	numbers []int
 }
 
 func newReader(q *queue) *reader { return &reader{q: q, at: q.at} }
 
-// A batch is looks of one segment, in order.
+// A batch is looks of one segment, in order. It is valid until the next.
 type batch struct {
-	looks []look
-	known *register // of the segment
-	end   position  // behind the last of them
+	looks   []look
+	numbers []int     // of their subjects
+	known   *register // of the segment
+	end     position  // behind the last of them
 }
 
 // next returns up to most looks, none if nothing waits. It reads at least one
@@ -481,8 +487,10 @@ func (r *reader) read(s segment, most int) (b batch, err error) {
 			return b, err
 		}
 	}
-	// What a batch may hold at most, and the longest record at the least.
-	text := make([]byte, min(s.bytes-r.at.offset, int64(most)*maxLookBytes+headSize))
+	size := int(min(s.bytes-r.at.offset, longestRecord))
+	r.text = slices.Grow(r.text[:0], size)[:size]
+	text := r.text
+	b.looks, b.numbers = r.looks[:0], r.numbers[:0]
 	if _, err := r.file.ReadAt(text, r.at.offset); err != nil && !errors.Is(err, io.EOF) {
 		return b, fmt.Errorf("read the queue: %w", err)
 	}
@@ -498,13 +506,16 @@ func (r *reader) read(s segment, most int) (b batch, err error) {
 			}
 			break
 		}
-		if _, _, err := decode(p, &r.known, func(l look) { b.looks = append(b.looks, l) }); err != nil {
+		if _, _, err := decode(p, &r.known, func(number int, l look) {
+			b.looks, b.numbers = append(b.looks, l), append(b.numbers, number)
+		}); err != nil {
 			return b, err
 		}
 		used += size
 		offset += int64(size)
 	}
 	r.at.offset = offset
+	r.looks, r.numbers = b.looks, b.numbers
 	b.known, b.end = &r.known, r.at
 	return b, nil
 }
@@ -512,6 +523,9 @@ func (r *reader) read(s segment, most int) (b batch, err error) {
 // maxLookBytes is what a look and its subject take in a record at most: three
 // numbers, and two numbers and two short words.
 const maxLookBytes = 128
+
+// longestRecord is what is read at once: some records of the usual length.
+const longestRecord = headSize + 32 + recordLooks*maxLookBytes
 
 // open opens a segment and reads its subjects up to where r is.
 func (r *reader) open(number uint64) error {

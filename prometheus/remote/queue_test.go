@@ -155,6 +155,10 @@ func TestWhatWaitsTooLongGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	r := newReader(q)
+	if _, err := r.next(requestLooks); err != nil { // and nothing comes of it
+		t.Fatal(err)
+	}
 	q.expire(time.Unix(4*3600, 0))
 	w, dropped := q.waiting()
 	if left := time.Duration(w.looks) * time.Second; left < time.Hour || left > time.Hour+time.Hour/8 {
@@ -170,8 +174,10 @@ func TestWhatWaitsTooLongGoes(t *testing.T) {
 	if err := q.append(looksFrom(9*3600, 10), everybody); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := newReader(q).next(requestLooks); err != nil || len(b.looks) != 10 {
-		t.Errorf("what comes afterwards is not read: %d looks, %v", len(b.looks), err)
+	for name, r := range map[string]*reader{"a new one": newReader(q), "who has read before": r} {
+		if b, err := r.next(requestLooks); err != nil || len(b.looks) != 10 || b.looks[0].at != 9*3600*1000 {
+			t.Errorf("%s reads %d looks of what comes afterwards, %v", name, len(b.looks), err)
+		}
 	}
 }
 

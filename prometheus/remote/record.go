@@ -64,7 +64,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // A register numbers the subjects of one segment.
 type register struct {
-	numbers map[subject]int
+	numbers map[subject]int // for who writes
 	list    []named
 }
 
@@ -73,35 +73,44 @@ type named struct {
 	identity
 }
 
-func (r *register) add(n named) {
+// number returns the number of a subject, and gives it one if identify knows
+// it.
+func (r *register) number(s subject, identify func(sereno.CheckID) (identity, bool)) (number int, ok bool) {
+	if n, ok := r.numbers[s]; ok {
+		return n, true
+	}
+	id, ok := identify(s.check)
+	if !ok {
+		return 0, false
+	}
 	if r.numbers == nil {
 		r.numbers = map[subject]int{}
 	}
-	r.numbers[n.subject] = len(r.list)
-	r.list = append(r.list, n)
+	n := len(r.list)
+	r.numbers[s] = n
+	r.list = append(r.list, named{s, id})
+	return n, true
 }
 
 // appendRecord appends looks as one record. Those that identify does not know
 // are left out; it returns how many were not.
 func appendRecord(b []byte, looks []look, known *register, identify func(sereno.CheckID) (identity, bool)) ([]byte, int) {
-	var fresh []named
-	base, count := int64(0), 0
+	before, count := len(known.list), 0
+	var base int64
+	numbers := make([]int, len(looks))
 	for i := range looks {
 		l := &looks[i]
-		s := subject{l.check, l.vantage}
-		if _, ok := known.numbers[s]; !ok {
-			id, ok := identify(l.check)
-			if !ok {
-				continue
-			}
-			n := named{s, id}
-			known.add(n)
-			fresh = append(fresh, n)
+		n, ok := known.number(subject{l.check, l.vantage}, identify)
+		if !ok {
+			numbers[i] = -1
+			continue
 		}
+		numbers[i] = n
 		if count++; count == 1 {
 			base = l.at
 		}
 	}
+	fresh := known.list[before:]
 	start := len(b)
 	b = append(b, make([]byte, headSize)...)
 	b = binary.AppendUvarint(b, uint64(len(fresh)))
@@ -112,15 +121,13 @@ func appendRecord(b []byte, looks []look, known *register, identify func(sereno.
 	}
 	b = binary.AppendUvarint(b, uint64(count))
 	b = binary.AppendVarint(b, base)
-	for i := range looks {
-		l := &looks[i]
-		number, ok := known.numbers[subject{l.check, l.vantage}]
-		if !ok {
+	for i, n := range numbers {
+		if n < 0 {
 			continue
 		}
-		b = binary.AppendUvarint(b, uint64(number))
-		b = binary.AppendVarint(b, l.at-base)
-		b = binary.AppendUvarint(b, l.value)
+		b = binary.AppendUvarint(b, uint64(n))
+		b = binary.AppendVarint(b, looks[i].at-base)
+		b = binary.AppendUvarint(b, looks[i].value)
 	}
 	payload := b[start+headSize:]
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(payload)))
@@ -158,9 +165,10 @@ func payload(b []byte) (p []byte, size int, ok bool, err error) {
 	return p, size, true, nil
 }
 
-// decode gives the looks of a payload to each, and enters new subjects into
-// known. The looks are counted even if each is nil.
-func decode(p []byte, known *register, each func(look)) (count int, newest int64, err error) {
+// decode gives the looks of a payload to each, with the numbers of their
+// subjects, and enters new subjects into known. The looks are counted even if
+// each is nil.
+func decode(p []byte, known *register, each func(number int, l look)) (count int, newest int64, err error) {
 	d := decoder{b: p}
 	for range d.length() {
 		n := named{subject: subject{sereno.CheckID(d.varint()), sereno.VantageID(d.varint())}}
@@ -168,7 +176,7 @@ func decode(p []byte, known *register, each func(look)) (count int, newest int64
 		if d.failed {
 			return 0, 0, errDamaged
 		}
-		known.add(n)
+		known.list = append(known.list, n)
 	}
 	count = d.length()
 	base := d.varint()
@@ -181,7 +189,7 @@ func decode(p []byte, known *register, each func(look)) (count int, newest int64
 		newest = max(newest, at)
 		if each != nil {
 			s := known.list[number].subject
-			each(look{s.check, s.vantage, at, value})
+			each(int(number), look{s.check, s.vantage, at, value})
 		}
 	}
 	if d.failed || len(d.b) != 0 {

@@ -43,7 +43,7 @@ func TestRecordsSayWhatWasPutIn(t *testing.T) {
 			if err != nil || !ok {
 				t.Fatalf("not whole: %v", err)
 			}
-			if _, _, err := decode(p, &read, func(l look) { got = append(got, l) }); err != nil {
+			if _, _, err := decode(p, &read, func(_ int, l look) { got = append(got, l) }); err != nil {
 				t.Fatal(err)
 			}
 			b = b[size:]
@@ -77,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(b[headSize:])
 	f.Fuzz(func(t *testing.T, p []byte) {
 		n := 0
-		count, _, err := decode(p, new(register), func(look) { n++ })
+		count, _, err := decode(p, new(register), func(int, look) { n++ })
 		if err == nil && n != count {
 			t.Errorf("%d looks were given, %d are said to be there", n, count)
 		}

@@ -26,6 +26,9 @@ type writer struct {
 	extra map[string]string
 	lines map[subject]*line
 	body  []byte
+
+	segment  uint64  // of numbered
+	numbered []*line // by the number of their subjects
 }
 
 // A line is the two series of a subject.
@@ -38,14 +41,15 @@ type line struct {
 // request returns looks as a prometheus.WriteRequest (remote write 1.0), and
 // the number of its samples. It is valid until the next.
 func (w *writer) request(b batch) (body []byte, samples int) {
+	if w.segment != b.end.segment {
+		w.segment, w.numbered = b.end.segment, w.numbered[:0]
+	}
+	for n := len(w.numbered); n < len(b.known.list); n++ {
+		w.numbered = append(w.numbered, w.line(b.known.list[n]))
+	}
 	w.body = w.body[:0]
 	for i := range b.looks {
-		l := &b.looks[i]
-		n, ok := b.known.numbers[subject{l.check, l.vantage}]
-		if !ok {
-			continue
-		}
-		line := w.line(b.known.list[n])
+		l, line := &b.looks[i], w.numbered[b.numbers[i]]
 		add := func(labels []byte, v float64) {
 			w.body = appendSeries(w.body, labels, l.at, v)
 			samples++
