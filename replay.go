@@ -517,10 +517,12 @@ func (c *course) restart(f *fact) {
 	// Whether the process before had still noticed that nothing was seen, the
 	// book tells: a start goes on from a later look.
 	if e := c.state.Evidence; c.state.Status != Unknown && e != 0 && e < Slot(c.book.Check, c.policy.Interval, judged) {
-		if s, ok := c.book.begun(e.Add(was.Interval), Unknown); ok && s.Cause == CauseNoEvidence {
-			state, ch := c.state.Lose(s.Begin, s.Cause, s.Reason)
-			c.state = state
-			c.record(ch)
+		for _, interval := range [...]time.Duration{was.Interval, c.policy.Interval} {
+			if s, ok := c.book.begun(e.Add(interval), Unknown); ok && s.Cause == CauseNoEvidence {
+				state, ch := c.state.Lose(s.Begin, s.Cause, s.Reason)
+				c.state = state
+				c.record(ch)
+			}
 		}
 	}
 	c.settle(max(judged.Add(-time.Second), c.started), f)
@@ -580,7 +582,7 @@ func (c *course) again(s Span, start *fact) bool {
 		return false
 	}
 	i := slices.IndexFunc(c.book.Spans, func(b Span) bool { return b.Begin == s.Begin })
-	return c.recalled(i, start) && i+1 < len(c.book.Spans) && c.book.Spans[i+1].Uncertainty != 0
+	return c.recalled(i, start) && i+1 < len(c.book.Spans) && c.book.Spans[i+1].Begin >= start.at && c.book.Spans[i+1].Uncertainty != 0
 }
 
 // recalled reports whether the absence in the i-th recorded span is one that a
