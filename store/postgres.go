@@ -70,7 +70,7 @@ func openPostgres(ctx context.Context, url string, version int64, o options, log
 		return nil, err
 	}
 	s := &Store{
-		writer:   stdlib.OpenDB(*p.config, stdlib.OptionAfterConnect(p.take)),
+		writer:   stdlib.OpenDB(*p.config, stdlib.OptionAfterConnect(p.take), stdlib.OptionShouldPing(alive)),
 		reader:   stdlib.OpenDBFromPool(p.pool),
 		explain:  p.explain,
 		release:  func() error { p.pool.Close(); return nil },
@@ -134,6 +134,7 @@ func newPostgres(url string, o options, log *slog.Logger) (*postgres, error) {
 	// over all partitions takes longer than to answer it.
 	setting(c, "plan_cache_mode", "force_generic_plan")
 	c.StatementCacheCapacity = 256
+	pool.PingTimeout = connectPatience
 
 	if !strings.Contains(url, "pool_max_conns") {
 		pool.MaxConns = int32(max(2, cmp.Or(o.connections, postgresConnections)-1)) //nolint:gosec // 10 to 30
@@ -238,6 +239,22 @@ func (p *postgres) lock(ctx context.Context, conn *pgx.Conn) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// alive asks a connection that was idle whether it still works, and closes it
+// if it does not answer; the driver then finds that out. It would ask by itself,
+// but wait for ever.
+func alive(ctx context.Context, p stdlib.ShouldPingParams) (askAgain bool) {
+	if p.IdleDuration < time.Second {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(connectPatience, writePatience))
+	defer cancel()
+	if err := p.Conn.Ping(ctx); err != nil {
+		p.Conn.Close(ctx)
+		return true
+	}
+	return false
 }
 
 // guard closes a connection that is still in use after a while. The texts of a

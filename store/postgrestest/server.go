@@ -348,6 +348,33 @@ func (s *Server) Query(tb testing.TB, database, text string) (value string) {
 	return value
 }
 
+// Hold runs a statement in a transaction of a database, and leaves that open
+// until release is called.
+func (s *Server) Hold(tb testing.TB, database, text string) (release func()) {
+	tb.Helper()
+	conn := s.connect(tb, database)
+	for _, t := range []string{"BEGIN", text} {
+		if _, err := conn.Exec(context.Background(), t); err != nil {
+			tb.Fatalf("%s: %v", t, err)
+		}
+	}
+	return func() { conn.Close(context.Background()) }
+}
+
+// Set writes a setting, a line of postgresql.conf, that the server has from its
+// next start on. It goes over what ALTER SYSTEM said.
+func (s *Server) Set(tb testing.TB, setting string) {
+	tb.Helper()
+	conf, err := os.OpenFile(filepath.Join(s.data(), "postgresql.auto.conf"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conf.Close()
+	if _, err := fmt.Fprintf(conf, "\n%s\n", setting); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 func (s *Server) connect(tb testing.TB, database string) *pgx.Conn {
 	tb.Helper()
 	conn, err := pgx.Connect(context.Background(), s.URL(database))
