@@ -31,15 +31,22 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if code, did := ownMounts(); did {
+		os.Exit(code)
+	}
 	dir, err := os.MkdirTemp("", "soak")
 	if err != nil {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "sereno")
-	build := exec.Command("go", "build", "-o", binary, "sereno/cmd/sereno")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
+	if given := os.Getenv("SERENO_SOAK_BINARY"); given != "" {
+		binary = given
+	} else {
+		build := exec.Command("go", "build", "-o", binary, "sereno/cmd/sereno")
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			panic(err)
+		}
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -54,6 +61,7 @@ type watch struct {
 	ask  *http.Client
 	data string
 	conf string
+	url  string // of PostgreSQL; "" for SQLite
 }
 
 const gateway = "10.255.255.254"
@@ -74,7 +82,14 @@ func hosts(n int) string {
 }
 
 func newWatch(t *testing.T, conf string) *watch {
-	w := &watch{t: t, lab: lab.New(t, lab.Script{}), data: t.TempDir(), conf: conf}
+	w := newLab(t, conf, t.TempDir())
+	w.start()
+	return w
+}
+
+// newLab is a network without a Sereno yet, whose data will be in a folder.
+func newLab(t *testing.T, conf, data string) *watch {
+	w := &watch{t: t, lab: lab.New(t, lab.Script{}), data: data, conf: conf}
 	w.ask = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 			if e := w.lab.Do(func() error { conn, err = new(net.Dialer).DialContext(ctx, network, addr); return nil }); e != nil {
@@ -83,7 +98,6 @@ func newWatch(t *testing.T, conf string) *watch {
 			return conn, err
 		},
 	}}
-	w.start()
 	return w
 }
 
@@ -180,7 +194,7 @@ func (w *watch) book() *store.Store {
 	if err := w.Stop(); err != nil {
 		w.t.Fatal(err)
 	}
-	s, err := store.Open(w.t.Context(), "sqlite:"+filepath.Join(w.data, "sereno.db"), slog.New(slog.DiscardHandler))
+	s, err := store.Open(w.t.Context(), w.facts(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -189,6 +203,14 @@ func (w *watch) book() *store.Store {
 		w.t.Error(err)
 	}
 	return s
+}
+
+// facts is where the store is.
+func (w *watch) facts() string {
+	if w.url != "" {
+		return w.url
+	}
+	return "sqlite:" + filepath.Join(w.data, "sereno.db")
 }
 
 func (w *watch) spans(s *store.Store) map[string][]sereno.Span {
