@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sereno"
+	"sereno/doctor"
 	"sereno/export"
 	"sereno/ledger"
 	"sereno/probe"
@@ -66,21 +67,22 @@ type Options struct {
 	Plan           Plan
 	Facts          Facts
 	Watch          Watch
-	Figures        Figures               // nil: no /api/uptime, and no figures in devices
-	Storage        func() StorageState   // nil: all is well with it
-	Kinds          []probe.Kind          // the ways to look that a device may ask for
-	Defaults       sereno.Policy         // of a check that says nothing else; zero: sereno.DefaultPolicy
-	Metrics        prometheus.Gatherer   // nil: no /metrics
-	Prometheus     http.Handler          // what is below /prometheus/; nil: nothing
-	Version        string                // of the program, for people
-	InsecureListen bool                  // take requests for any host name
-	Log            *slog.Logger          // nil: slog.Default()
-	Now            func() sereno.Instant // the ledger's time
-	Samples        Samples               // nil: no looks are kept
-	Backups        Backups               // nil: there are none
-	Book           Book                  // what exports and reports are made from; nil: there are none
-	Looks          export.Samples        // of which an export of looks is made; needed with Book
-	Replays        Replays               // what replays are made from; nil: there are none
+	Figures        Figures                     // nil: no /api/uptime, and no figures in devices
+	Storage        func() StorageState         // nil: all is well with it
+	Kinds          []probe.Kind                // the ways to look that a device may ask for
+	Defaults       sereno.Policy               // of a check that says nothing else; zero: sereno.DefaultPolicy
+	Metrics        prometheus.Gatherer         // nil: no /metrics
+	Prometheus     http.Handler                // what is below /prometheus/; nil: nothing
+	Version        string                      // of the program, for people
+	InsecureListen bool                        // take requests for any host name
+	Log            *slog.Logger                // nil: slog.Default()
+	Now            func() sereno.Instant       // the ledger's time
+	Samples        Samples                     // nil: no looks are kept
+	Backups        Backups                     // nil: there are none
+	Doctor         func() []doctor.Examination // what it can find out about itself; nil: nothing
+	Book           Book                        // what exports and reports are made from; nil: there are none
+	Looks          export.Samples              // of which an export of looks is made; needed with Book
+	Replays        Replays                     // what replays are made from; nil: there are none
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -101,6 +103,7 @@ func New(o Options) http.Handler {
 	d.registerStatistics()
 	d.registerSeries()
 	d.registerBackup()
+	d.registerDoctor()
 	if o.Replays != nil {
 		d.registerReplay()
 	}
@@ -184,6 +187,7 @@ func front(w http.ResponseWriter, r *http.Request) {
   replay       /api/replay
   statistics   /api/statistics
   backup       /api/backup
+  doctor       /api/doctor
   health       /health
   metrics      /metrics
   PromQL       /prometheus (a Prometheus data source for Grafana)

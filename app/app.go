@@ -199,6 +199,10 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
 	parts.start("witnesses", witnesses.Run)
 	parts.start("resolve names", resolver.Run)
+	parts.start("drop what is too old", (&retainer{
+		drop:    func(ctx context.Context) error { return facts.Retain(ctx, cfg.Retention, clk.Now()) },
+		pending: clk.Pending, log: log,
+	}).Run)
 	parts.start("read the meters", (&bookkeeper{read: facts.ReadMeters, log: log}).Run)
 	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log)) })
 	if !cfg.SamplesOff {
@@ -224,6 +228,7 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 	door := api.New(api.Options{
+		Doctor:  examinations(cfg, facts, kept, storage),
 		Backups: newBackups(cfg, facts, kept, books, clk, storage.spool.Idle, o.Version),
 		Plan: plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,

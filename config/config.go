@@ -21,6 +21,7 @@ import (
 	"sereno/probe"
 	"sereno/prometheus"
 	"sereno/prometheus/remote"
+	"sereno/store"
 )
 
 // A Config is what the operator wants.
@@ -45,6 +46,8 @@ type Config struct {
 	SamplesSize       Bytes         `env:"SAMPLES_SIZE"`         // of looks on disk; 0: no limit
 	SamplesRollups    time.Duration `env:"SAMPLES_ROLLUPS"`      // how long minutes are kept; 1 day to 20 years
 	SamplesOutOfOrder time.Duration `env:"SAMPLES_OUT_OF_ORDER"` // how late a look may come; 1 min to 30 days
+
+	Retention store.Retention `env:"-"` // of facts; 0: for ever, else at least a week
 
 	Prometheus  prometheus.Limits `env:"-"` // what a PromQL question may cost
 	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
@@ -71,6 +74,8 @@ func Default() *Config {
 		SamplesSize:       10_000_000_000,
 		SamplesRollups:    365 * day,
 		SamplesOutOfOrder: day,
+
+		Retention: store.Retention{Days: 5 * year},
 
 		Prometheus: prometheus.DefaultLimits,
 
@@ -164,6 +169,11 @@ func (c *Config) Validate() []*sereno.Error {
 	}
 	if c.Reserve < 0 || c.Reserve > 0 && c.Reserve < 1_000_000 || c.Reserve > 10_000_000_000 {
 		wrong("reserve", "reserve is 1MB to 10GB, or 0 for none, not %s", c.Reserve)
+	}
+	for name, keep := range retained(c) {
+		if *keep != 0 && *keep < leastRetention {
+			wrong("retention."+name, "retention.%s is at least 7d, or forever, not %s", name, *keep)
+		}
 	}
 	if c.Spool < 1_000_000 {
 		wrong("spool", "spool is at least 1MB, not %s", c.Spool)

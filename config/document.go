@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"regexp"
@@ -318,8 +319,50 @@ func settingKeys(c *Config) []key {
 		{"reserve", func(r *reader, v *yaml.Node) { r.size(v, "reserve", &c.Reserve) }},
 		{"spool", func(r *reader, v *yaml.Node) { r.size(v, "spool", &c.Spool) }},
 		{"samples", func(r *reader, v *yaml.Node) { r.mapping(v, "samples", sampleKeys(c), nil) }},
+		{"retention", func(r *reader, v *yaml.Node) { r.mapping(v, "retention", retentionKeys(c), nil) }},
 		{"prometheus", func(r *reader, v *yaml.Node) { r.mapping(v, "prometheus", limitKeys(&c.Prometheus), nil) }},
 		{"remote_write", func(r *reader, v *yaml.Node) { r.remoteWrite(v, c) }},
+	}
+}
+
+const (
+	year           = 365 * day
+	leastRetention = 7 * day
+)
+
+// retained are the classes of facts that may be kept for a while only.
+func retained(c *Config) map[string]*time.Duration {
+	return map[string]*time.Duration{
+		"spans": &c.Retention.Spans, "incidents": &c.Retention.Incidents, "absences": &c.Retention.Absences, "days": &c.Retention.Days,
+	}
+}
+
+// retentionKeys are the keys of retention.
+func retentionKeys(c *Config) (keys []key) {
+	classes := retained(c)
+	for _, name := range slices.Sorted(maps.Keys(classes)) {
+		keys = append(keys, key{name, func(r *reader, v *yaml.Node) { r.retention(v, name, classes[name]) }})
+	}
+	return keys
+}
+
+// retention reads "forever", a number of years such as 5y, or a length of time.
+func (r *reader) retention(n *yaml.Node, of string, to *time.Duration) {
+	s := resolve(n)
+	years, inYears := strings.CutSuffix(s.Value, "y")
+	number, err := strconv.ParseUint(years, 10, 8)
+	switch {
+	case s.Kind == yaml.ScalarNode && s.Value == "forever":
+		*to = 0
+	case s.Kind == yaml.ScalarNode && inYears && err == nil && number > 0:
+		*to = time.Duration(number) * year
+	case s.Kind == yaml.ScalarNode && s.Value == "0":
+		r.wrong(n, "%s is forever, or a length of time such as 90d or 5y, not 0: nothing would be kept", of)
+	default:
+		r.duration(n, of, to)
+		if *to == 0 && s.Kind == yaml.ScalarNode {
+			r.wrong(n, "%s is forever, or a length of time such as 90d or 5y, not %s", of, what(n))
+		}
 	}
 }
 
