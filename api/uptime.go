@@ -220,7 +220,7 @@ func (q *uptimeQuery) bounds(zone *time.Location, now sereno.Instant) (from, to 
 	fixed := !q.From.IsZero() || !q.To.IsZero()
 	switch {
 	case q.Length != "" && q.Period != "", q.Length != "" && fixed, q.Period != "" && fixed:
-		return 0, 0, &sereno.Error{Kind: sereno.Invalid, Field: "query.window", Text: "say one of window, period, and from and to"}
+		return 0, 0, sereno.Errorf(sereno.Invalid, "say one of window, period, and from and to")
 	case q.Period != "":
 		if from, to, err = sereno.ParsePeriod(q.Period, zone, now); err != nil {
 			return 0, 0, q.blame("query.period", err)
@@ -258,7 +258,7 @@ func (d *desk) scope(ctx context.Context, q *uptimeQuery) (Scope, iter.Seq2[[]se
 		}
 	}
 	if named > 1 {
-		return Scope{}, nil, &sereno.Error{Kind: sereno.Invalid, Field: "query.device", Text: "say one of device, check, tag and site, or none for all"}
+		return Scope{}, nil, sereno.Errorf(sereno.Invalid, "say one of device, check, tag and site, or none for all")
 	}
 	var device sereno.Device
 	var err error

@@ -152,6 +152,10 @@ func newDevicesShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// By its id it comes with its figures.
+			if err := c.get(cmd.Context(), devicePath(d.ID), nil, &d); err != nil {
+				return err
+			}
 			if asJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), d)
 			}
@@ -179,6 +183,14 @@ func printDevice(w io.Writer, d api.Device) error {
 	row("watched since", moment(d.Created))
 	if err := t.print(w); err != nil {
 		return err
+	}
+	if figures := deviceFigures(d); len(figures.rows) > 0 {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := figures.print(w); err != nil {
+			return err
+		}
 	}
 	for _, c := range d.Checks {
 		if _, err := fmt.Fprintf(colored(w), "\ncheck %s: %s every %s, timeout %s, fall %d, rise %d\n", inert(c.Name), statusTone(c.Status).paint(c.Status.String()),

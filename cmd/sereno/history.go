@@ -111,15 +111,24 @@ func doubt(u api.Seconds) string {
 	return "± " + sereno.FormatLength(time.Duration(u))
 }
 
-// figures are the numbers of a window, each with what it was made from.
+func long(d api.Seconds) string { return sereno.FormatLength(time.Duration(d)) }
+
+// figures are the numbers of a window.
 func figures(s api.Summary) string {
-	long := func(d api.Seconds) string { return sereno.FormatLength(time.Duration(d)) }
+	return fmt.Sprintf("from %s to %s (%s)\n", moment(s.From), moment(s.To), long(s.Window)) + figureLines(s)
+}
+
+// figureLines are the numbers of a window, each with what it was made from.
+func figureLines(s api.Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "from %s to %s (%s)\n", moment(s.From), moment(s.To), long(s.Window))
 	if s.Uptime == nil {
 		b.WriteString("uptime    not known: nothing was seen in this window\n")
 	} else {
-		fmt.Fprintf(&b, "uptime    %s = %s of %s seen\n", bold.paint(share(*s.Uptime)), long(s.Numerator), long(s.Denominator))
+		how := "seen"
+		if s.Denominator != s.Up+s.Degraded+s.Down {
+			how = "counted"
+		}
+		fmt.Fprintf(&b, "uptime    %s = %s of %s %s\n", bold.paint(share(*s.Uptime)), long(s.Numerator), long(s.Denominator), how)
 	}
 	if s.Coverage == nil {
 		b.WriteString("coverage  not known: the whole window is paused or in maintenance\n")
@@ -140,16 +149,23 @@ func figures(s api.Summary) string {
 	if s.Outages > 0 {
 		fmt.Fprintf(&b, ", the longest %s, the last at %s", long(s.Longest), moment(s.LastOutage))
 	}
+	if s.Current != nil {
+		fmt.Fprintf(&b, "\nnow       %s for %s", bad.paint("down"), clockLength(time.Duration(s.Current.Seconds)))
+	}
 	if s.MTBF != nil && s.MTTR != nil {
 		fmt.Fprintf(&b, "\nbetween   %s up between outages, %s until it was up again (means)", long(*s.MTBF), long(*s.MTTR))
 	}
 	return b.String()
 }
 
-// share writes a part of a whole so that only all of it reads 100 %.
+// share writes a part of a whole so that only all of it reads 100 %, and only
+// nothing 0 %.
 func share(f float64) string {
-	if f > 0.99999 && f < 1 {
+	switch {
+	case f > 0.99999 && f < 1:
 		return ">99.999 %"
+	case f > 0 && f < 0.00001:
+		return "<0.001 %"
 	}
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.3f", 100*f), "0"), ".") + " %"
 }

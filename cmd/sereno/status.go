@@ -64,7 +64,7 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 		return p, err
 	}
 	var err error
-	if p.Items, err = list[api.Device](ctx, c, "/api/devices", nil, 0); err != nil {
+	if p.Items, err = list[api.Device](ctx, c, "/api/devices", statusFigures(p.Statistics.Devices.Total), 0); err != nil {
 		return p, err
 	}
 	slices.SortStableFunc(p.Items, func(a, b api.Device) int {
@@ -77,6 +77,9 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 // unwritten is a second sentence for when storage fails: what is shown is seen,
 // but not written down.
 func (p *picture) unwritten() string {
+	if fault := p.Statistics.Storage.Fault; fault != nil {
+		return " Attention: " + inert(*fault) + "."
+	}
 	const usual = 15 * time.Second
 	late := p.Statistics.Now.Sub(p.Statistics.Settled)
 	if p.Statistics.Unwritten == 0 || p.Statistics.Settled.IsZero() || late < usual {
@@ -184,10 +187,14 @@ func (p *picture) print(w io.Writer, json bool) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return p.table(len(p.Items)).print(w)
+	return p.table(len(p.Items), columns(w)).print(w)
 }
 
-func (p *picture) table(most int) *table {
+// roomForFigures is from how many columns on a status shows uptime too.
+const roomForFigures = 130
+
+// table makes a row for at most most devices; width is of the terminal, or 0.
+func (p *picture) table(most, width int) *table {
 	t := &table{columns: []column{
 		{"device", false},
 		{"address", false},
@@ -196,8 +203,12 @@ func (p *picture) table(most int) *table {
 		{"last ms", true},
 		{"loss", true},
 		{"latest looks", false},
-		{"reason", false},
 	}}
+	shown := (width == 0 || width >= roomForFigures) && slices.ContainsFunc(p.Items, func(d api.Device) bool { return d.Figures != nil })
+	if shown {
+		t.columns = append(t.columns, column{"24 h", true}, column{"30 d", true})
+	}
+	t.columns = append(t.columns, column{"reason", false})
 	for _, d := range p.Items[:min(most, len(p.Items))] {
 		rtt, loss, looks := cell{"–", faint}, cell{"–", faint}, cell{"", faint}
 		if i := slices.IndexFunc(d.Checks, func(c api.Check) bool { return c.Recent.Pattern != "" || c.Last.RTT != nil }); i >= 0 {
@@ -214,7 +225,11 @@ func (p *picture) table(most int) *table {
 				looks = dots(c.Recent.Pattern)
 			}
 		}
-		t.add(text(d.Name), text(d.Address), statusCell(d.Status, d.Paused), since(d, p.Statistics.Now), rtt, loss, looks, cell{inert(d.Reason), faint})
+		row := []cell{text(d.Name), text(d.Address), statusCell(d.Status, d.Paused), since(d, p.Statistics.Now), rtt, loss, looks}
+		if shown {
+			row = append(row, shareCell(d.Figures["24h"].Uptime), shareCell(d.Figures["30d"].Uptime))
+		}
+		t.add(append(row, cell{inert(d.Reason), faint})...)
 	}
 	return t
 }

@@ -87,7 +87,7 @@ func (s *statusScreen) draw() []string {
 	}
 	lines = append(lines, cut(p.tone().paint(p.Verdict), s.width), "")
 	room := s.height - len(lines) - 2 // headings, last line
-	shown := p.table(max(1, room))
+	shown := p.table(max(1, room), s.width)
 	lines = append(lines, shown.lines(s.width)...)
 	last := "as of " + moment(p.Statistics.Now) + " · q stops"
 	if hidden := len(p.Items) - len(shown.rows); hidden > 0 {
