@@ -555,11 +555,10 @@ func (c *course) settle(certain Instant, start *fact) {
 			if s.Begin < certain.Add(-c.horizon()) {
 				break
 			}
-			if s.Cause == CauseNoEvidence && proven && s.Begin > c.state.Evidence {
-				kept = append(kept, s)
-				continue
-			}
 			known := slices.ContainsFunc(kept, func(k Span) bool { return k.Begin == s.Begin })
+			if s.Cause == CauseNoEvidence && proven && !known && s.Begin > c.state.Evidence {
+				kept = append(kept, s)
+			}
 			if s.Proof > certain && s.Proof < start.at && !known && (s.Status != Unknown || s.Cause == CauseAbsence && !c.recalled(i, start) && c.ended(s, start)) {
 				kept = append(kept, s)
 				proven = proven || s.Status != Unknown

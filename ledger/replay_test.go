@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -154,7 +155,9 @@ func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
 				if len(w.l.held) > 0 {
 					settled = min(settled, w.now.Add(-4*time.Second))
 				}
-				for id, looks := range w.kept { // the latest looks were not written any more
+				for _, d := range devices { // the latest looks were not written any more
+					id := d.Checks[0].ID
+					looks := w.kept[id]
 					for n := rapid.IntRange(0, 3).Draw(t, "unwritten"); n > 0 && len(looks) > 0 && looks[len(looks)-1].At > settled; n-- {
 						looks = looks[:len(looks)-1]
 					}
@@ -202,4 +205,92 @@ func drawPolicy(t *rapid.T) sereno.Policy {
 	p.LossAbove = rapid.SampledFrom([]float64{0, 0, 0.1, 0.3}).Draw(t, "loss_above")
 	p.LossWindow = rapid.SampledFrom([]time.Duration{5 * time.Second, 20 * time.Second}).Draw(t, "loss_window")
 	return p
+}
+
+// A day of twenty devices at a look a second, with outages, bursts of loss, a
+// lost uplink and a restart: the books of each are what its looks give; more
+// patience never sees more outages.
+func TestAReplayOfADay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a day takes some seconds")
+	}
+	var devices []sereno.Device
+	for i := range 20 {
+		p := sereno.DefaultPolicy
+		switch i % 4 {
+		case 1:
+			p.Fall, p.Rise = 1, 1
+		case 2:
+			p.RTTAbove = 18 * time.Millisecond
+		case 3:
+			p.LossAbove, p.LossWindow = 0.05, time.Minute
+		}
+		d := sereno.Device{Name: fmt.Sprintf("h%d", i), Checks: []sereno.Check{{ID: sereno.CheckID(1000 + 7*i), Policy: p}}}
+		if i%5 != 0 {
+			d.Parents = []string{fmt.Sprintf("h%d", i/5*5)}
+		}
+		devices = append(devices, d)
+	}
+	w := newWorld(t, devices, "gw")
+	dice := rand.New(rand.NewPCG(1, 2))
+	w.rtt = func(string, sereno.Instant) time.Duration {
+		return time.Duration(15e6 + 2e6*dice.NormFloat64())
+	}
+	type stretch struct {
+		from, to sereno.Instant
+		lost     float64
+	}
+	course := map[string][]stretch{}
+	for _, d := range devices {
+		for at := 60.0; at < 86_400; at += 600 + 6000*dice.Float64() {
+			length := 1 + 30*dice.ExpFloat64()
+			lost := 1.0
+			if dice.IntN(3) == 0 {
+				length, lost = 10*length, 0.2
+			}
+			course[d.Name] = append(course[d.Name], stretch{w.begin.Add(sec(at)), w.begin.Add(sec(at + length)), lost})
+		}
+	}
+	cut := stretch{from: w.begin.Add(5 * time.Hour), to: w.begin.Add(5*time.Hour + 3*time.Minute)}
+	w.alive = func(host string, at sereno.Instant) sereno.Status {
+		if at >= cut.from && at < cut.to {
+			return sereno.Down
+		}
+		for len(course[host]) > 0 && course[host][0].to.Add(time.Minute) < at {
+			course[host] = course[host][1:]
+		}
+		if s := course[host]; len(s) > 0 && at >= s[0].from && at < s[0].to && dice.Float64() < s[0].lost {
+			return sereno.Down
+		}
+		return sereno.Up
+	}
+	w.pass(9 * time.Hour)
+	w.absent(9*time.Hour+20*time.Minute, sereno.Suspended)
+	w.pass(15 * time.Hour)
+	w.l.review(true)
+	w.commit()
+	settled := w.now.Add(-3 * time.Second)
+	w.now = w.now.Add(2 * time.Second)
+	w.restartedAs(devices, settled, "gw")
+	w.pass(24 * time.Hour)
+
+	outages, patient, looks := 0, 0, 0
+	for _, d := range devices {
+		id := d.Checks[0].ID
+		done := w.identical(d.Name, id, w.begin)
+		if seen := done.Until.Sub(done.From); seen < 24*time.Hour-time.Minute {
+			t.Errorf("%s: exact for %v only", d.Name, seen)
+		}
+		other := w.replay(id, w.begin, func(p sereno.Policy) sereno.Policy { p.Fall = 10; return p })
+		a := sereno.Tally(slices.Values(other.Same), other.From, other.Until)
+		b := sereno.Tally(slices.Values(other.Other), other.From, other.Until)
+		if b.Outages > a.Outages || a.Window() != b.Window() {
+			t.Errorf("%s: %d outages, and %d with more patience", d.Name, a.Outages, b.Outages)
+		}
+		outages, patient, looks = outages+a.Outages, patient+b.Outages, looks+len(w.kept[id])
+	}
+	if outages < 200 || patient < 100 || patient >= outages {
+		t.Errorf("%d outages, %d with more patience: no such day", outages, patient)
+	}
+	t.Logf("%d looks, %d outages, %d with more patience", looks, outages, patient)
 }
