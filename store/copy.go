@@ -126,6 +126,9 @@ func LatestSchema() int64 {
 // tidied before Dump returns, so nobody should tarry.
 func (s *Store) Dump(ctx context.Context, schema func(version int64) error, each func(t Table, rows iter.Seq2[Row, error]) error) error {
 	return s.read(ctx, "read everything", func(tx *sql.Tx) error {
+		if err := s.unhurried(ctx, tx); err != nil {
+			return err
+		}
 		version, err := schemaOf(ctx, tx)
 		if err != nil {
 			return err
@@ -148,6 +151,15 @@ func dump(ctx context.Context, tx *sql.Tx, schema int64, each func(t Table, rows
 		}
 	}
 	return nil
+}
+
+// unhurried lets a transaction that reads everything take its time.
+func (s *Store) unhurried(ctx context.Context, tx *sql.Tx) error {
+	if s.postgres == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`)
+	return err
 }
 
 // tablesOf are the tables of a schema: those since the second come last.
@@ -219,6 +231,9 @@ func plain(v any) (any, error) {
 // Sums returns the sum of every table, of one moment. It reads everything.
 func (s *Store) Sums(ctx context.Context) (sums []Sum, err error) {
 	err = s.read(ctx, "sum everything", func(tx *sql.Tx) error {
+		if err := s.unhurried(ctx, tx); err != nil {
+			return err
+		}
 		schema, err := schemaOf(ctx, tx)
 		if err == nil {
 			sums, err = sumAll(ctx, tx, schema)

@@ -319,6 +319,22 @@ func (p *postgres) explain(err error) error {
 	return err
 }
 
+// stale reports whether an established connection turned out to be broken, and
+// lets go of all others that are idle: they will be broken, too.
+func (p *postgres) stale(err error) bool {
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		return false
+	}
+	if err = p.explain(err); !errors.Is(err, ErrAway) || sereno.KindOf(err) != sereno.Unavailable || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "57014" { // it took too long; a second time, too
+		return false
+	}
+	p.pool.Reset()
+	return true
+}
+
 // said explains what the server itself answered.
 func (p *postgres) said(e *pgconn.PgError, err error) error {
 	switch e.Code {

@@ -132,22 +132,15 @@ func (s *Store) Close() error {
 // has begun is done to its end, because a commit that was given up halfway
 // leaves its caller not knowing.
 func (s *Store) write(ctx context.Context, doing string, f func(*sql.Tx) error) error {
-	conn, err := s.writer.Conn(ctx)
+	conn, tx, stop, err := s.begin(ctx)
+	if err != nil && s.stale(err) {
+		conn, tx, stop, err = s.begin(ctx)
+	}
 	if err != nil {
 		return s.failed(doing, err)
 	}
 	defer conn.Close()
-	if s.postgres != nil {
-		stop, err := guard(conn, writePatience)
-		if err != nil {
-			return s.failed(doing, err)
-		}
-		defer stop()
-	}
-	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
-	if err != nil {
-		return s.failed(doing, err)
-	}
+	defer stop()
 	defer tx.Rollback()
 	if err := f(tx); err != nil {
 		return s.failed(doing, err)
@@ -157,6 +150,32 @@ func (s *Store) write(ctx context.Context, doing string, f func(*sql.Tx) error) 
 	}
 	return nil
 }
+
+// begin begins the transaction of write. The engine's guard is on until stop.
+func (s *Store) begin(ctx context.Context) (conn *sql.Conn, tx *sql.Tx, stop func(), err error) {
+	conn, err = s.writer.Conn(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stop = func() {}
+	if s.postgres != nil {
+		if stop, err = guard(conn, writePatience); err != nil {
+			conn.Close()
+			return nil, nil, nil, err
+		}
+	}
+	if tx, err = conn.BeginTx(context.WithoutCancel(ctx), nil); err != nil {
+		stop()
+		conn.Close()
+		return nil, nil, nil, err
+	}
+	return conn, tx, stop, nil
+}
+
+// stale reports whether a transaction or a query could not begin because the
+// connection had broken while nobody used it, as after a restart of the server.
+// A second try has another one.
+func (s *Store) stale(err error) bool { return s.postgres != nil && s.postgres.stale(err) }
 
 // writeSpans is write for a transaction that closes spans, which end at the
 // given moments: there must be a partition for each.
@@ -189,6 +208,9 @@ func (s *Store) read(ctx context.Context, doing string, f func(*sql.Tx) error) e
 		moment.Isolation = sql.LevelRepeatableRead // SQLite has nothing less
 	}
 	tx, err := s.reader.BeginTx(ctx, moment)
+	if err != nil && s.stale(err) {
+		tx, err = s.reader.BeginTx(ctx, moment)
+	}
 	if err != nil {
 		return s.failed(doing, err)
 	}
@@ -217,6 +239,9 @@ func rows[T any](ctx context.Context, s *Store, doing, text string, args []any, 
 	return func(yield func(T, error) bool) {
 		var none T
 		answer, err := s.reader.QueryContext(ctx, text, args...)
+		if err != nil && s.stale(err) {
+			answer, err = s.reader.QueryContext(ctx, text, args...)
+		}
 		if err != nil {
 			yield(none, s.failed(doing, err))
 			return

@@ -385,14 +385,16 @@ func (s *Server) connect(tb testing.TB, database string) *pgx.Conn {
 }
 
 // Kill ends the server and all of its processes at once, as kill -9 does.
-func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
+func (s *Server) Kill() {
+	for _, pid := range s.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended already
+	}
+	<-s.exited
+}
 
 // Stop ends the server in order, without waiting for its clients.
-func (s *Server) Stop() { s.signal(syscall.SIGINT) }
-
-// signal sends a signal that ends the server, and waits until it has.
-func (s *Server) signal(sig syscall.Signal) {
-	_ = s.cmd.Process.Signal(sig) // it may have ended already
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
 	<-s.exited
 }
 
@@ -412,21 +414,28 @@ func (s *Server) Pause(tb testing.TB) { s.toAll(tb, syscall.SIGSTOP) }
 // Resume lets a server that was paused go on.
 func (s *Server) Resume(tb testing.TB) { s.toAll(tb, syscall.SIGCONT) }
 
-// toAll sends a signal to the server and its children, each of which leads a
-// group of its own.
 func (s *Server) toAll(tb testing.TB, sig syscall.Signal) {
 	tb.Helper()
+	for i, pid := range s.processes() {
+		if err := syscall.Kill(pid, sig); err != nil && i == 0 { // children come and go
+			tb.Fatal(err)
+		}
+	}
+}
+
+// processes are the server and its children, each of which leads a group of
+// its own.
+func (s *Server) processes() []int {
 	pid := s.cmd.Process.Pid
+	all := []int{pid}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := syscall.Kill(pid, sig); err != nil { // first: it forks no more
-		tb.Fatal(err)
+		return all // it has ended, or there is no /proc
 	}
 	for field := range strings.FieldsSeq(string(children)) {
 		if child, err := strconv.Atoi(field); err == nil {
-			_ = syscall.Kill(child, sig) // it may have ended meanwhile
+			all = append(all, child)
 		}
 	}
+	return all
 }
