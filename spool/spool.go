@@ -36,7 +36,7 @@ type Options struct {
 	Log  *slog.Logger
 }
 
-// DefaultMaxBytes is room for some ten million changes.
+// DefaultMaxBytes is room for several million changes.
 const DefaultMaxBytes = 1 << 30
 
 // A Fault is what is wrong with storage; the zero Fault is nothing.

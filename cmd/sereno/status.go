@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +67,10 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 	}
 	var err error
 	if p.Items, err = list[api.Device](ctx, c, "/api/devices", statusFigures(p.Statistics.Devices.Total), 0); err != nil {
+		if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusServiceUnavailable && p.Statistics.Storage.Fault != nil {
+			p.Verdict = p.counts() + p.unwritten()
+			return p, nil
+		}
 		return p, err
 	}
 	slices.SortStableFunc(p.Items, func(a, b api.Device) int {
@@ -72,6 +78,13 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 	})
 	p.Verdict = p.verdict() + p.unwritten()
 	return p, nil
+}
+
+// counts is the verdict while the store cannot say what the devices are called.
+func (p *picture) counts() string {
+	n := p.Statistics.Devices
+	return fmt.Sprintf("Of %s %s are up, %s down, %s degraded, %s not known; which they are cannot be read just now.",
+		counted(n.Total, "device"), grouped(fmt.Sprint(n.Up)), grouped(fmt.Sprint(n.Down)), grouped(fmt.Sprint(n.Degraded)), grouped(fmt.Sprint(n.Unknown)))
 }
 
 // unwritten is a second sentence for when storage fails: what is shown is seen,
