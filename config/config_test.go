@@ -120,6 +120,12 @@ func TestMistakes(t *testing.T) {
 		{"below zero", "max_pps: -1\n", `f:1: max_pps is a number of packets a second, or 0 for no limit, not -1`},
 		{"no unit", "alive_interval: 5\n", `f:1: alive_interval: "5" has no unit; write 5s, or 5ms`},
 		{"no length of time", "clock_patience: soon\n", `f:1: clock_patience: "soon" is no length of time such as 500ms, 10s, 5m or 30d`},
+		{"days are whole", "clock_patience: 1.5d\n", `f:1: clock_patience: "1.5d" is no length of time such as 500ms, 10s, 5m or 30d`},
+		{"no size", "samples: {size: large}\n", `f:1: size: "large" is no size such as 500MB or 10GB`},
+		{"a size without a unit", "samples: {size: 10}\n", `f:1: size: "10" has no unit; write 10MB, or 10GB`},
+		{"too small a size", "samples: {size: 10kB}\n", `f:1: samples.size is at least 100MB, or 0 for no limit, not 10kB`},
+		{"too short a retention", "samples: {retention: 5m}\n", `f:1: samples.retention is 1h0m0s to 87600h0m0s, not 5m0s`},
+		{"a key of samples that there is not", "samples: {retain: 7d}\n", `f:1: there is no key "retain" in samples; there are off, retention, size, rollups, out_of_order`},
 		{"out of range", "isolation_hold: 2m\n", `f:1: isolation_hold is 0s to 1m0s, not 2m0s`},
 		{"nowhere to listen", "listen: localhost\n", `f:1: listen is an address and a port such as 127.0.0.1:8080, not "localhost"`},
 		{"no port", "listen: 127.0.0.1:http\n", `f:1: the port to listen on is a number from 0 to 65535, not "http"`},
@@ -283,12 +289,14 @@ func TestEnvironBeatsFile(t *testing.T) {
 
 func TestEnvironMistakes(t *testing.T) {
 	for environ, want := range map[string]string{
-		"SERENO_MAX_PPS=many":        `SERENO_MAX_PPS is a whole number`,
-		"SERENO_MAX_PPS=-2":          `SERENO_MAX_PPS: max_pps is a number of packets a second, or 0 for no limit, not -2`,
-		"SERENO_INSECURE_LISTEN=oui": `SERENO_INSECURE_LISTEN is true or false`,
-		"SERENO_ALIVE_INTERVAL=5":    `SERENO_ALIVE_INTERVAL: "5" has no unit; write 5s, or 5ms`,
-		"SERENO_LISTEN=8080":         `SERENO_LISTEN: listen is an address and a port such as 127.0.0.1:8080, not "8080"`,
-		"SERENO_WITNESSES=gw":        `SERENO_WITNESSES is a list of IP addresses such as 10.0.0.1,10.0.0.2`,
+		"SERENO_SAMPLES_SIZE=5":       `SERENO_SAMPLES_SIZE: "5" has no unit; write 5MB, or 5GB`,
+		"SERENO_SAMPLES_RETENTION=1s": `SERENO_SAMPLES_RETENTION: samples.retention is 1h0m0s to 87600h0m0s, not 1s`,
+		"SERENO_MAX_PPS=many":         `SERENO_MAX_PPS is a whole number`,
+		"SERENO_MAX_PPS=-2":           `SERENO_MAX_PPS: max_pps is a number of packets a second, or 0 for no limit, not -2`,
+		"SERENO_INSECURE_LISTEN=oui":  `SERENO_INSECURE_LISTEN is true or false`,
+		"SERENO_ALIVE_INTERVAL=5":     `SERENO_ALIVE_INTERVAL: "5" has no unit; write 5s, or 5ms`,
+		"SERENO_LISTEN=8080":          `SERENO_LISTEN: listen is an address and a port such as 127.0.0.1:8080, not "8080"`,
+		"SERENO_WITNESSES=gw":         `SERENO_WITNESSES is a list of IP addresses such as 10.0.0.1,10.0.0.2`,
 	} {
 		if err := Default().Environ([]string{environ}); err == nil || err.Error() != want {
 			t.Errorf("%s: got\n%v\nwant\n%s", environ, err, want)
@@ -397,3 +405,25 @@ func benchmarkParse(b *testing.B, plain bool, size int) {
 func BenchmarkParsePlain(b *testing.B) { benchmarkParse(b, true, chunkSize) }
 func BenchmarkParseFull(b *testing.B)  { benchmarkParse(b, false, chunkSize) }
 func BenchmarkParseWhole(b *testing.B) { benchmarkParse(b, false, 1<<30) }
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]Bytes{
+		"0": 0, "500MB": 5e8, "1.5 GB": 15e8, "10gb": 1e10, "2GiB": 2 << 30, "64MiB": 64 << 20, "1kb": 1000, "7B": 7, "1TB": 1e12, "1TiB": 1 << 40,
+	} {
+		var got Bytes
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%s is %d (%v)", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-5MB", "MB", "5 apples", "1e30TB", "NaNMB"} {
+		var got Bytes
+		if err := got.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for %d bytes", text, got)
+		}
+	}
+	for b, want := range map[Bytes]string{0: "0", 10_000: "10kB", 1_500_000_000: "1.5GB", 100_000_000: "100MB"} {
+		if b.String() != want {
+			t.Errorf("%d is written %s", int64(b), b)
+		}
+	}
+}

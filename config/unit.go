@@ -47,7 +47,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || n < 0 || n*size >= 1<<60 {
+		if err != nil || !(n*size >= 0 && n*size < 1<<60) {
 			break
 		}
 		*b = Bytes(n * size)
