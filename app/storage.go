@@ -52,12 +52,7 @@ func reservePath(cfg *config.Config) string {
 // is nil without an error when ctx ended meanwhile.
 func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, guard *spool.Guard, now func() sereno.Instant, log *slog.Logger) (*storage, spool.Found, error) {
 	s := &storage{guard: guard, now: now, news: make(chan struct{}, 1)}
-	guard.Told = func(fault string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.disk = fault
-		s.tell()
-	}
+	guard.Told = s.full
 	if err := guard.Look(); err != nil {
 		return nil, spool.Found{}, err
 	}
@@ -69,15 +64,7 @@ func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, gua
 		Waits:    func(err error) bool { return sereno.KindOf(err) == sereno.Unavailable || errors.Is(err, store.ErrFull) },
 		Full:     func(err error) bool { return local && errors.Is(err, store.ErrFull) },
 		MakeRoom: guard.MakeRoom,
-		Told: func(f spool.Fault) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if (s.fault.Err == nil) != (f.Err == nil) {
-				s.faultAt, s.since = now(), time.Now()
-			}
-			s.fault = f
-			s.tell()
-		},
+		Told:     s.told,
 	})
 	if err != nil {
 		return nil, found, err
@@ -99,6 +86,25 @@ func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, gua
 		case <-time.After(factsPause):
 		}
 	}
+}
+
+// full notes what is wrong with the disk; see spool.Guard.
+func (s *storage) full(fault string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disk = fault
+	s.tell()
+}
+
+// told notes what is wrong with the store; see spool.Options.
+func (s *storage) told(f spool.Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (s.fault.Err == nil) != (f.Err == nil) {
+		s.faultAt, s.since = s.now(), time.Now()
+	}
+	s.fault = f
+	s.tell()
 }
 
 func (s *storage) tell() {

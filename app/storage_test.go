@@ -1,0 +1,124 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sereno"
+	"sereno/config"
+	"sereno/ledger"
+	"sereno/spool"
+	"sereno/store"
+)
+
+func TestOnlyAFaultThatLastsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &storage{now: func() sereno.Instant { return sereno.Instant(time.Now().UnixMicro()) }, news: make(chan struct{}, 1)}
+		began := s.now()
+		s.told(spool.Fault{Err: store.ErrAway, Kept: true})
+		if fault, _, wait := s.finding(); fault != "" || wait != faultPatience {
+			t.Errorf("at once: %q, more in %v", fault, wait)
+		}
+		time.Sleep(faultPatience)
+		fault, at, wait := s.finding()
+		if fault != "the database cannot be reached: what is found waits on disk and is written when it is back" || at != began || wait != 0 {
+			t.Errorf("%q since %v, more in %v", fault, at, wait)
+		}
+		s.full("the disk is full")
+		if fault, _, _ := s.finding(); !strings.HasPrefix(fault, "the disk is full; the database cannot be reached") {
+			t.Errorf("both: %q", fault)
+		}
+		s.told(spool.Fault{Err: errors.Join(store.ErrAway, errors.New("secret address"))})
+		if fault, at, _ := s.finding(); !strings.Contains(fault, "memory") || strings.Contains(fault, "secret") || at < began {
+			t.Errorf("worse: %q", fault)
+		}
+		s.full("")
+		s.told(spool.Fault{})
+		if fault, at, _ := s.finding(); fault != "" || at != s.now() {
+			t.Errorf("well again: %q at %v", fault, at)
+		}
+	})
+}
+
+// What an earlier run could not write is in the store before anything is
+// watched; what is damaged is set aside, and costs certainty, not the start.
+func TestWhatWaitedIsWrittenBeforeAnythingIsWatched(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	up := func(l list[deviceAnswer]) bool { return len(l.Items) > 0 && l.Items[0].Status == sereno.Up }
+	url, stop := serve(t, cfg, Options{})
+	get(t, url+"/api/devices", up)
+	stop()
+
+	absence := sereno.Absence{Begin: 1_600_000_000_000_000, End: 1_600_000_060_000_000, Cause: sereno.Suspended}
+	leave(t, cfg, absence)
+	type booked struct{ Cause string }
+	suspended := func(l list[booked]) bool {
+		for _, a := range l.Items {
+			if a.Cause == "suspended" {
+				return true
+			}
+		}
+		return false
+	}
+	url, stop = serve(t, cfg, Options{})
+	get(t, url+"/api/absences?limit=1000", suspended)
+	get(t, url+"/api/devices", up)
+	stop()
+	if left, err := filepath.Glob(filepath.Join(cfg.Data, "spool", "*")); err != nil || len(left) != 0 {
+		t.Errorf("left %v (%v)", left, err)
+	}
+
+	path := leave(t, cfg, absence)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-6] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	url, stop = serve(t, cfg, Options{Log: slog.New(slog.NewTextHandler(&said, nil))})
+	get(t, url+"/api/devices", up)
+	stop()
+	if _, err := os.Stat(path + ".damaged"); err != nil || !strings.Contains(said.String(), path+".damaged") {
+		t.Errorf("%v; said %s", err, &said)
+	}
+}
+
+// leave lets an absence wait in the spool, as a run does that ends while storage
+// is away, and returns the file.
+func leave(t *testing.T, cfg *config.Config, a sereno.Absence) string {
+	t.Helper()
+	s, _, err := spool.Open(away{}, spool.Options{Dir: filepath.Join(cfg.Data, "spool"), Now: func() sereno.Instant { return a.End }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	err = s.Commit(t.Context(), &ledger.Entry{Absences: []sereno.Absence{a}})
+	cancel()
+	if err := errors.Join(err, <-done, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(cfg.Data, "spool", "*.entries"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	return files[0]
+}
+
+// away is storage that cannot be reached.
+type away struct{}
+
+func (away) Commit(context.Context, *ledger.Entry) error { return store.ErrAway }
