@@ -40,7 +40,7 @@ type exportQuery struct {
 	Tag    string  `query:"tag" maxLength:"100" doc:"Only devices that have this tag"`
 	Zone   string  `query:"zone" maxLength:"100" example:"Europe/Berlin" doc:"Write times in this zone, with its offset; left out: UTC"`
 	Wide   bool    `query:"wide" doc:"Of responses: one row for each step, one column for each address that was looked at"`
-	Step   float64 `query:"step_seconds" minimum:"0.1" maximum:"86400" doc:"Of a wide form; left out: the shortest interval of the checks"`
+	Step   float64 `query:"step_seconds" doc:"Of a wide form, 0.1 to 86400; left out: the shortest interval of the checks"`
 }
 
 // Book is all that was written down, the history of removed devices included.

@@ -74,7 +74,7 @@ func (j *Job) wide(ctx context.Context, t *sheet.Table) error {
 		return nil
 	}
 	step := sereno.Instant(j.Step / time.Microsecond)
-	stretch := max(1, min(maxSlots, maxCells/len(j.targets)))
+	stretch := max(1, min(int(min(maxSlots, (j.To-j.From)/step+2)), maxCells/len(j.targets)))
 	cells := make([]slot, stretch*len(j.targets))
 	seen := make([]bool, stretch)
 	for begin := j.From - j.From%step; begin < j.To; begin += step * sereno.Instant(stretch) {

@@ -77,6 +77,8 @@ type Device struct {
 type Outage struct {
 	Device *Device
 	sereno.Outage
+
+	id sereno.DeviceID // until devices have their places
 }
 
 const (
@@ -221,9 +223,8 @@ func (m *maker) addDevice(ctx context.Context, l store.Life) error {
 		}
 	}
 	m.mark(spans)
-	id := l.ID
 	for o := range m.Counting.Outages(slices.Values(spans), d.Figures.From, d.Figures.To) {
-		m.Outages = append(m.Outages, Outage{Device: &Device{Life: store.Life{Device: sereno.Device{ID: id}}}, Outage: o})
+		m.Outages = append(m.Outages, Outage{Outage: o, id: l.ID})
 		m.OutageCount++
 	}
 	if len(m.Outages) >= 2*MaxOutages {
@@ -278,7 +279,7 @@ func (m *maker) finish() {
 	}
 	m.keepLongest()
 	for i := range m.Outages {
-		m.Outages[i].Device = at[m.Outages[i].Device.ID]
+		m.Outages[i].Device = at[m.Outages[i].id]
 	}
 	slices.SortFunc(m.Outages, func(a, b Outage) int {
 		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.Device.ID, b.Device.ID))

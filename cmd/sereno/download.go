@@ -32,6 +32,9 @@ func (c *client) save(cmd *cobra.Command, path string, query url.Values, output 
 		_, err := c.download(cmd.Context(), path, query, stdout, progressOn(cmd.ErrOrStderr(), !isTerminal(stdout)))
 		return err
 	}
+	if info, err := os.Stat(output); err == nil && info.IsDir() {
+		return fmt.Errorf("write %s: this is a folder; name a file in it", output)
+	}
 	partial, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", output, reasonOf(err))
@@ -50,11 +53,11 @@ func (c *client) save(cmd *cobra.Command, path string, query url.Values, output 
 	if err := os.Rename(partial.Name(), output); err != nil {
 		return fmt.Errorf("write %s: %w", output, reasonOf(err))
 	}
-	what := "it"
+	done := inert(output) + " is written"
 	if rows >= 0 {
-		what = manifold(rows, "row")
+		done += ": " + manifold(rows, "row")
 	}
-	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s in %s\n", what, inert(output))
+	_, err = fmt.Fprintln(cmd.ErrOrStderr(), done)
 	return err
 }
 
