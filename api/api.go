@@ -78,6 +78,7 @@ type Options struct {
 	Log            *slog.Logger                // nil: slog.Default()
 	Now            func() sereno.Instant       // the ledger's time
 	Samples        Samples                     // nil: no looks are kept
+	Disk           func() map[string]int64     // bytes on disk by class; nil: not known
 	Backups        Backups                     // nil: there are none
 	Doctor         func() []doctor.Examination // what it can find out about itself; nil: nothing
 	Book           Book                        // what exports and reports are made from; nil: there are none

@@ -23,6 +23,7 @@ type Sources struct {
 	Echo        func() icmp.Counters
 	Storage     func() StorageState
 	Samples     func() samples.Usage
+	Disk        func() map[string]int64 // bytes by class
 	Connections func() store.Pool
 	Version     string
 }
@@ -56,6 +57,9 @@ func NewMetrics(s Sources) *Metrics {
 	}
 	if s.Echo != nil {
 		m.MustRegister(echoCollector(s.Echo))
+	}
+	if s.Disk != nil {
+		m.MustRegister(diskCollector(s.Disk))
 	}
 	if s.Samples != nil {
 		m.MustRegister(samplesCollector(s.Samples))
@@ -222,4 +226,17 @@ func (ask poolCollector) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(mostDesc, prometheus.GaugeValue, float64(p.Most))
 	to <- prometheus.MustNewConstMetric(waitsDesc, prometheus.CounterValue, float64(p.Waits))
 	to <- prometheus.MustNewConstMetric(waitedDesc, prometheus.CounterValue, p.Waited.Seconds())
+}
+
+var diskDesc = desc("disk_bytes", "Bytes on disk, by class of what lies there; free: what is free there.", "class")
+
+// diskCollector asks for what was measured last.
+type diskCollector func() map[string]int64
+
+func (diskCollector) Describe(to chan<- *prometheus.Desc) { to <- diskDesc }
+
+func (ask diskCollector) Collect(to chan<- prometheus.Metric) {
+	for class, n := range ask() {
+		to <- prometheus.MustNewConstMetric(diskDesc, prometheus.GaugeValue, float64(n), class)
+	}
 }

@@ -28,6 +28,7 @@ type Statistics struct {
 	QueueLength   int              `json:"queue_length" doc:"Batches of results that wait to be judged"`
 	Unwritten     int              `json:"unwritten" doc:"Rows that wait for storage"`
 	Refused       uint64           `json:"refused" doc:"Results that found no room in the queue"`
+	Disk          map[string]int64 `json:"disk_bytes" doc:"By class of what lies on disk; free: what is free there. At most a minute old, of a large store hours"`
 	Storage       Storage          `json:"storage" doc:"Whether what is found can be written"`
 }
 
@@ -97,6 +98,7 @@ func (d *desk) statistics(ctx context.Context, _ *struct{}) (*answer[Statistics]
 		Version: d.Version, Now: s.Now, Since: s.Since, Seconds: length(s.Since, s.Now, s.Now), Settled: s.Settled,
 		Devices: count(s.Devices), Checks: count(s.Checks), Looks: looks, IncidentsOpen: s.Incidents,
 		Isolated: s.Isolated, ClockPending: s.Pending, QueueLength: s.Queue, Unwritten: s.Unwritten, Refused: s.Refused, Storage: d.storage().document(s.Faulted),
+		Disk: d.disk(),
 	}}, nil
 }
 
@@ -131,6 +133,15 @@ func (d *desk) health(ctx context.Context, _ *struct{}) (*answer[Health], error)
 }
 
 // storage is how storage is, well if nobody says anything else.
+func (d *desk) disk() map[string]int64 {
+	if d.Disk != nil {
+		if bytes := d.Disk(); bytes != nil {
+			return bytes
+		}
+	}
+	return map[string]int64{} // not measured yet
+}
+
 func (d *desk) storage() StorageState {
 	if d.Storage == nil {
 		return StorageState{Kept: true}

@@ -21,9 +21,9 @@ import (
 	"sereno/ledger"
 	"sereno/probe/all"
 	"sereno/probe/icmp"
-	"sereno/resolve"
 	"sereno/prometheus"
 	"sereno/prometheus/remote"
+	"sereno/resolve"
 	"sereno/samples"
 	"sereno/schedule"
 	"sereno/spool"
@@ -134,7 +134,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 	kinds := looks.List()
 	scheduler = schedule.New(echo, clk.Now, log)
-	metrics = api.NewMetrics(api.Sources{Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version})
+	disk := &gauge{cfg: cfg, facts: facts, looks: kept, storage: storage, log: log}
+	metrics = api.NewMetrics(api.Sources{Disk: disk.Bytes, Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version})
 	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
@@ -199,6 +200,7 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
 	parts.start("witnesses", witnesses.Run)
 	parts.start("resolve names", resolver.Run)
+	parts.start("measure the disk", disk.Run)
 	parts.start("drop what is too old", (&retainer{
 		drop:    func(ctx context.Context) error { return facts.Retain(ctx, cfg.Retention, clk.Now()) },
 		pending: clk.Pending, log: log,
@@ -228,9 +230,10 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 	door := api.New(api.Options{
+		Disk:    disk.Bytes,
 		Doctor:  examinations(cfg, facts, kept, storage),
 		Backups: newBackups(cfg, facts, kept, books, clk, storage.spool.Idle, o.Version),
-		Plan: plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
+		Plan:    plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
 		Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
 	})
