@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -400,11 +401,7 @@ func (q *queue) waiting() (w waiting, dropped map[reason]uint64) {
 		w.looks += left
 		w.bytes += s.bytes * int64(left) / int64(s.looks)
 	}
-	dropped = make(map[reason]uint64, len(q.dropped))
-	for why, n := range q.dropped {
-		dropped[why] = n
-	}
-	return w, dropped
+	return w, maps.Clone(q.dropped)
 }
 
 // has reports whether a segment is still there.

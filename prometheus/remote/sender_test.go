@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -52,9 +53,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.header = req.Header.Clone()
 	if r.answer != nil {
 		code, header := r.answer(r.requests)
-		for k, v := range header {
-			w.Header()[k] = v
-		}
+		maps.Copy(w.Header(), header)
 		if code/100 != 2 {
 			http.Error(w, "the store says\nno", code)
 			return
