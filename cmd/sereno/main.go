@@ -84,7 +84,7 @@ no such thing; 2 it could not be done (usage, permission, no server).`,
 	root.AddCommand(
 		newServe(), newPing(), newStatus(), newDevices(), newHistory(), newUptime(),
 		newIncidents(), newAbsences(), newExport(), newReport(), newReplay(), newCheckConfig(), newVersion(),
-		newBackup(), newRestore(), newDoctor(),
+		newBackup(), newRestore(), newMigrate(), newDoctor(),
 	)
 	return root
 }
