@@ -123,6 +123,8 @@ func TestMistakes(t *testing.T) {
 		{"days are whole", "clock_patience: 1.5d\n", `f:1: clock_patience: "1.5d" is no length of time such as 500ms, 10s, 5m or 30d`},
 		{"no size", "samples: {size: large}\n", `f:1: size: "large" is no size such as 500MB or 10GB`},
 		{"a size without a unit", "samples: {size: 10}\n", `f:1: size: "10" has no unit; write 10MB, or 10GB`},
+		{"too small a reserve", "reserve: 10kB\n", `f:1: reserve is 1MB to 10GB, or 0 for none, not 10kB`},
+		{"no spool", "spool: 0\n", `f:1: spool is at least 1MB, not 0`},
 		{"too small a size", "samples: {size: 10kB}\n", `f:1: samples.size is at least 100MB, or 0 for no limit, not 10kB`},
 		{"too short a retention", "samples: {retention: 5m}\n", `f:1: samples.retention is 1h0m0s to 87600h0m0s, not 5m0s`},
 		{"a key of samples that there is not", "samples: {retain: 7d}\n", `f:1: there is no key "retain" in samples; there are off, retention, size, rollups, out_of_order`},
