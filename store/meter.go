@@ -24,7 +24,8 @@ func (s *Store) NotUp(ctx context.Context, checks []sereno.CheckID, from, to ser
 		for these := range slices.Chunk(ascending(checks), batch) {
 			f := &filter{}
 			begin, end := f.param(int64(from)), f.param(int64(to))
-			text := fmt.Sprintf(`SELECT s.check_id, s.status, s.cause, s.begin_us, s.end_us
+			// (c.id, because SQLite knows that it comes in order.)
+			text := fmt.Sprintf(`SELECT c.id, s.status, s.cause, s.begin_us, s.end_us
 				FROM checks c CROSS JOIN spans s
 				WHERE %[1]s AND s.check_id = c.id AND s.end_us > %[2]s AND s.begin_us < %[3]s AND s.status <> 1
 				UNION ALL SELECT c.id, s.status, s.cause, s.begin_us, %[4]d FROM checks c CROSS JOIN states s
@@ -63,6 +64,9 @@ func ascending(checks []sereno.CheckID) []sereno.CheckID {
 // of two with its last member, so that there are few texts.
 func (f *filter) among(id string, checks []sereno.CheckID) string {
 	first, last := checks[0], checks[len(checks)-1]
+	if first == last {
+		return fmt.Sprintf("%s = %s", id, f.param(int64(first))) // PostgreSQL keeps the plan
+	}
 	if last-first < 2*sereno.CheckID(len(checks)) {
 		return fmt.Sprintf("%s BETWEEN %s AND %s", id, f.param(int64(first)), f.param(int64(last)))
 	}
@@ -232,7 +236,7 @@ func (s *Store) positions(ctx context.Context, checks []sereno.CheckID, at seren
 			for _, m := range last {
 				found[m.Check] = position{meter: m}
 			}
-			since, err := query(ctx, tx, fmt.Sprintf(`SELECT s.check_id, s.status, s.cause, s.begin_us, s.end_us
+			since, err := query(ctx, tx, fmt.Sprintf(`SELECT c.id, s.status, s.cause, s.begin_us, s.end_us
 				FROM checks c CROSS JOIN spans s
 				WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
 				AND s.end_us > coalesce((SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s), 0)
