@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sereno"
 )
@@ -88,18 +89,29 @@ func (c cell) draw(b *strings.Builder, x, wide float64, lasts time.Duration) {
 	rect := func(class string, y, height float64) {
 		fmt.Fprintf(b, `<rect class="%s" x="%.2f" y="%.2f" width="%.2f" height="%.2f"/>`, class, x, y, wide, height)
 	}
-	y := float64(trackUp)
-	for _, part := range []struct {
+	parts := []struct {
 		class   string
 		seconds float64
-	}{{"up", c.up}, {"degraded", c.degraded}, {"maintenance", c.maintenance}, {"paused", c.paused}, {"unknown", c.unknown}} {
-		height := trackUp * part.seconds / c.total()
-		if part.seconds > 0 && part.class != "up" {
-			height = max(height, 3) // or it would not be seen
+		height  float64
+	}{{"up", c.up, 0}, {"degraded", c.degraded, 0}, {"maintenance", c.maintenance, 0}, {"paused", c.paused, 0}, {"unknown", c.unknown, 0}}
+	room := float64(trackUp)
+	for i := len(parts) - 1; i >= 0; i-- { // up comes last and gets what is left
+		p := &parts[i]
+		if p.seconds == 0 {
+			continue
 		}
-		if height = min(height, y); height > 0 {
-			y -= height
-			rect(part.class, y, height)
+		p.height = trackUp * p.seconds / c.total()
+		if i > 0 {
+			p.height = max(p.height, 2) // or it would not be seen
+		}
+		p.height = min(p.height, room)
+		room -= p.height
+	}
+	y := float64(trackUp)
+	for _, p := range parts {
+		if p.height > 0 {
+			y -= p.height
+			rect(p.class, y, p.height)
 		}
 	}
 	if c.down > 0 {
@@ -174,7 +186,7 @@ func (r *Report) drawAxis(b *strings.Builder, place func(sereno.Instant) float64
 		every = 7 * ((every + 6) / 7)
 	}
 	for i := 0; i < len(r.bounds)-1; i += every {
-		if x := place(r.bounds[i]); x < width-40 {
+		if x := place(r.bounds[i]); x < width-60 {
 			fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`, x, trackUp+gap+trackDown+axis-3, r.bounds[i].Time().In(r.Zone).Format(layout))
 		}
 	}
@@ -224,13 +236,13 @@ func (r *Report) drawCalendar() template.HTML {
 func weekday(t time.Time) int { return (int(t.Weekday()) + 6) % 7 }
 
 func (r *Report) drawMonth() template.HTML {
-	const wide, high, head = 102.0, 24.0, 14.0
+	const wide, high, head = 142.0, 30.0, 16.0
 	first := weekday(r.days[0].from.Time().In(r.Zone))
 	rows := (first + len(r.days) + 6) / 7
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 714 %g" role="img" aria-label="%s">`, head+high*float64(rows), r.calendarSummary())
+	fmt.Fprintf(&b, `<svg viewBox="0 0 994 %g" role="img" aria-label="%s">`, head+high*float64(rows), r.calendarSummary())
 	for i, name := range []string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"} {
-		fmt.Fprintf(&b, `<text x="%g" y="10">%s</text>`, 3+wide*float64(i), name)
+		fmt.Fprintf(&b, `<text x="%g" y="11">%s</text>`, 3+wide*float64(i), name)
 	}
 	for i, d := range r.days {
 		at := d.from.Time().In(r.Zone)
@@ -241,7 +253,6 @@ func (r *Report) drawMonth() template.HTML {
 		if class == "d3" {
 			ink = "on"
 		}
-		// On a pattern words need a ground of their own.
 		text := at.Format("2")
 		if at.Day() == 1 || i == 0 {
 			text = at.Format("2 Jan")
@@ -249,30 +260,30 @@ func (r *Report) drawMonth() template.HTML {
 		if d.down > 0 {
 			text += " · " + seconds(d.down)
 		}
-		if class == "d1" || class == "d2" || class == "unknown" {
-			fmt.Fprintf(&b, `<rect class="ground" x="%g" y="%g" width="%g" height="13" rx="2"/>`, x+3, y+3, 6+5.2*float64(len([]rune(text))))
+		if class == "d1" || class == "d2" || class == "unknown" { // words need a ground
+			fmt.Fprintf(&b, `<rect class="ground" x="%g" y="%g" width="%g" height="18" rx="2"/>`, x+3, y+4, 8+6.4*float64(utf8.RuneCountInString(text)))
 		}
-		fmt.Fprintf(&b, `<text class="%s" x="%g" y="%g">%s</text></g>`, ink, x+6, y+13, text)
+		fmt.Fprintf(&b, `<text class="%s" x="%g" y="%g">%s</text></g>`, ink, x+6, y+17, text)
 	}
 	b.WriteString("</svg>")
 	return template.HTML(b.String())
 }
 
 func (r *Report) drawYear() template.HTML {
-	const head, left = 14.0, 28.0
+	const head, left = 16.0, 30.0
 	first := weekday(r.days[0].from.Time().In(r.Zone))
 	weeks := (first + len(r.days) + 6) / 7
-	size := min(20, (720-left)/float64(weeks))
+	size := min(24, (1000-left)/float64(weeks))
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 720 %.1f" role="img" aria-label="%s">`, head+7*size, r.calendarSummary())
+	fmt.Fprintf(&b, `<svg viewBox="0 0 1000 %.1f" role="img" aria-label="%s">`, head+7*size, r.calendarSummary())
 	for i, name := range []string{"Mon", "", "Wed", "", "Fri", "", "Sun"} {
 		fmt.Fprintf(&b, `<text x="0" y="%.1f">%s</text>`, head+size*(float64(i)+0.7), name)
 	}
 	for i, d := range r.days {
 		at := d.from.Time().In(r.Zone)
 		x, y := left+size*float64((first+i)/7), head+size*float64((first+i)%7)
-		if at.Day() == 1 {
-			fmt.Fprintf(&b, `<text x="%.1f" y="10">%s</text>`, x, at.Format("Jan"))
+		if at.Day() == 1 && x < 970 {
+			fmt.Fprintf(&b, `<text x="%.1f" y="11">%s</text>`, x, at.Format("Jan"))
 		}
 		fmt.Fprintf(&b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1.5"><title>%s</title></rect>`, d.class(), x, y, size-2, size-2, r.dayTells(d))
 	}

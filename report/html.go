@@ -96,10 +96,10 @@ func (r *Report) page() *page {
 		Style: template.CSS(style), Version: cmp.Or(r.Version, "?"), Title: r.Title(), Scope: r.scope(),
 		Window: r.window(), Made: r.moment(r.Now),
 		Unfinished: r.Unfinished(), Bad: r.OutageCount > 0,
-		Verdict: r.verdict(), How: r.how(), Keys: r.keys(), Devices: plural(r.Total.Devices, "device"),
-		RibbonNote: fmt.Sprintf("Each column is one %s. Above: the share of the time in each status, of all devices. "+
+		Verdict: r.verdict(), How: r.how(), Keys: r.keys(), Devices: r.all(),
+		RibbonNote: fmt.Sprintf("Each column is one %s. Above: the share of the time in each status. "+
 			"Below, hanging down: downtime, on a scale on which seconds are visible beside days.", r.step),
-		Whole: r.draw(r.whole, 720, true), Legend: r.legend(), Calendar: r.drawCalendar(), CalendarLegend: calendarLegend,
+		Whole: r.draw(r.whole, 1000, true), Legend: r.legend(), Calendar: r.drawCalendar(), CalendarLegend: calendarLegend,
 	}
 	p.fillGroups()
 	r.fillSites(p)
@@ -405,7 +405,18 @@ func (r *Report) window() string {
 	if wholeDays(from, to) {
 		layout, to = "2 January 2006", to.AddDate(0, 0, -1)
 	}
-	return fmt.Sprintf("%s to %s (%s)", from.Format(layout), to.Format(layout), r.Zone)
+	if begin, end := from.Format(layout), to.Format(layout); begin != end {
+		return fmt.Sprintf("%s to %s (%s)", begin, end, r.Zone)
+	}
+	return fmt.Sprintf("%s (%s)", from.Format(layout), r.Zone)
+}
+
+// all names all devices of the report together.
+func (r *Report) all() string {
+	if len(r.Devices) == 1 {
+		return r.Devices[0].Name
+	}
+	return "All " + plural(len(r.Devices), "device")
 }
 
 func wholeDays(from, to time.Time) bool {
