@@ -36,8 +36,7 @@ func BenchmarkAppend(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer open.raw.Close()
-	defer open.minutes.Close()
+	defer open.close()
 	dice := rand.New(rand.NewPCG(1, 2))
 	batch := make([]sereno.Result, checks/10)
 	second := 0

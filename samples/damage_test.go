@@ -202,7 +202,6 @@ func TestABrokenLogCostsItsTail(t *testing.T) {
 			if err := os.CopyFS(crashed, os.DirFS(o.Dir)); err != nil {
 				t.Fatal(err)
 			}
-			os.Remove(filepath.Join(crashed, "raw", "lock"))
 			damage(t, crashed)
 
 			o.Dir = crashed

@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/compression"
+
+	"sereno"
 )
 
 const (
@@ -77,7 +79,7 @@ func (db *DB) Run(ctx context.Context) error {
 			background.Wait()
 			db.writeWaiting(open, stretch)
 			db.opened.Store(nil)
-			return errors.Join(open.raw.Close(), open.minutes.Close())
+			return open.close()
 		}
 	}
 }
@@ -169,8 +171,17 @@ func (db *DB) openPatiently(ctx context.Context) *opened {
 	}
 }
 
-func (db *DB) openBoth() (*opened, error) {
+func (db *DB) openBoth() (_ *opened, err error) {
 	began := time.Now()
+	lock, err := lockFolder(db.o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
 	raw, err := db.openOne("raw", db.rawOptions())
 	if err != nil {
 		return nil, err
@@ -182,7 +193,26 @@ func (db *DB) openBoth() (*opened, error) {
 	if took := time.Since(began); took > 2*time.Second {
 		db.log.Info("samples were read back", "took", took.Round(100*time.Millisecond))
 	}
-	return &opened{raw, minutes}, nil
+	return &opened{raw, minutes, lock}, nil
+}
+
+func (o *opened) close() error { return errors.Join(o.raw.Close(), o.minutes.Close(), o.lock.Close()) }
+
+// lockFolder keeps other processes out until the file is closed, or the
+// process ends, however it does.
+func lockFolder(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of samples: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the samples: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, sereno.Errorf(sereno.Conflict, "the samples in %s are in use by another process: stop it, or choose another folder for the data", dir)
+	}
+	return f, nil
 }
 
 // openOne opens a database. Blocks that cannot be opened are set aside before.
@@ -206,6 +236,7 @@ func (db *DB) openOne(name string, o *tsdb.Options) (*tsdb.DB, error) {
 	})
 	o.BlockQuerierFunc, o.BlockChunkQuerierFunc = db.broken.querier, db.broken.chunkQuerier
 	o.BlockCompactionExcludeFunc = db.broken.idle
+	o.NoLockfile = true // there is one for both
 	begin := func(opened *tsdb.DB, err error) (*tsdb.DB, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the samples in %s: %w", dir, err)

@@ -16,6 +16,7 @@ package samples
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,7 @@ type DB struct {
 // opened is what there is while the databases are open.
 type opened struct {
 	raw, minutes *tsdb.DB
+	lock         *os.File
 }
 
 // New returns a DB that holds nothing and opens nothing before Run.

@@ -160,3 +160,20 @@ func TestWhatFindsNoRoomIsDroppedAndCounted(t *testing.T) {
 		t.Errorf("kept %d, dropped %d, refused %d, waiting %d", u.Kept, u.Dropped, u.Refused, u.Waiting)
 	}
 }
+
+func TestOneProcessAtATime(t *testing.T) {
+	o := options(t, t.TempDir())
+	first := New(o)
+	stop := start(t, first)
+	if _, err := New(o).openBoth(); sereno.KindOf(err) != sereno.Conflict {
+		t.Errorf("a second one opens: %v", err)
+	}
+	stop()
+	open, err := New(o).openBoth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open.close(); err != nil {
+		t.Error(err)
+	}
+}
