@@ -350,7 +350,7 @@ func (c *course) advance(n int) {
 func (c *course) adopt(p Policy) {
 	c.policy = c.change(p)
 	if size := c.policy.LossLooks(); size != c.size {
-		c.size, c.full = size, true
+		c.size, c.full, c.loss = size, true, Loss{}
 	}
 }
 
@@ -543,8 +543,14 @@ func (c *course) restart(f *fact) {
 func (c *course) settle(certain Instant, start *fact) {
 	spans := c.spans()
 	kept := spans[:1]
-	for _, s := range spans[1:] {
-		if _, told := c.book.begun(s.Begin, s.Status); told && !c.again(s, start) || s.Proof <= certain {
+	for i, s := range spans[1:] {
+		proof := s.Proof
+		if s.Cause == CauseNoEvidence { // the look after it may have found that out
+			if proof = start.at; i+2 < len(spans) {
+				proof = spans[i+2].Proof
+			}
+		}
+		if _, told := c.book.begun(s.Begin, s.Status); told && !c.again(s, start) || proof <= certain {
 			kept = append(kept, s)
 		}
 	}
@@ -559,7 +565,7 @@ func (c *course) settle(certain Instant, start *fact) {
 			if s.Cause == CauseNoEvidence && proven && !known && s.Begin > c.state.Evidence {
 				kept = append(kept, s)
 			}
-			if s.Proof > certain && s.Proof < start.at && !known && (s.Status != Unknown || s.Cause == CauseAbsence && !c.recalled(i, start) && c.ended(s, start)) {
+			if s.Proof > certain && s.Proof < start.at && !known && (s.Status != Unknown || s.Cause == CauseAbsence && !c.again(s, start) && c.ended(s, start)) {
 				kept = append(kept, s)
 				proven = proven || s.Status != Unknown
 			}
@@ -588,6 +594,9 @@ func (c *course) again(s Span, start *fact) bool {
 // start found: it begins where the start took up the span before.
 func (c *course) recalled(i int, start *fact) bool {
 	if i == 0 {
+		return false
+	}
+	if !slices.ContainsFunc(start.absences, func(a Absence) bool { return c.book.Spans[i].Begin < a.End }) {
 		return false
 	}
 	was := Recall(c.policy, c.book.Spans[i-1], start.start.Settled)

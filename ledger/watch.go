@@ -290,6 +290,9 @@ func (l *Ledger) place(p Place) {
 			d.checks = append(d.checks, w)
 		} else if w.policy != c.Policy {
 			l.repolicy(w)
+			if w.policy.LossLooks() != c.Policy.LossLooks() {
+				w.loss = nil
+			}
 		}
 		w.policy = c.Policy
 		if w.hurried {
