@@ -151,12 +151,16 @@ func (m *months) learn(list []month) {
 func (m *months) partition(tx *sql.Tx, ends iter.Seq[sereno.Instant]) (made []month, err error) {
 	made = m.missing(ends)
 	for _, at := range made {
-		var attached bool
-		if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = 'spans'::regclass AND inhrelid = to_regclass($1))`, at.table()).Scan(&attached); err != nil {
-			return nil, err
-		}
-		if attached {
+		var leaving bool // being detached when something broke off
+		err := tx.QueryRow(`SELECT inhdetachpending FROM pg_inherits WHERE inhparent = 'spans'::regclass AND inhrelid = to_regclass($1)`, at.table()).Scan(&leaving)
+		if err == nil && !leaving {
 			continue
+		}
+		if err == nil {
+			_, err = tx.Exec(`ALTER TABLE spans DETACH PARTITION ` + at.table() + ` FINALIZE`)
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
 		}
 		for _, text := range []string{
 			fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (LIKE spans INCLUDING ALL)`, at.table()),
@@ -246,10 +250,10 @@ func (s *Store) DropBefore(ctx context.Context, before sereno.Instant) (dropped 
 			break
 		}
 		table := pgx.Identifier{old.Table}.Sanitize()
+		p.months.forget(old) // whatever becomes of it
 		if _, err := conn.Exec(ctx, `ALTER TABLE spans DETACH PARTITION `+table+` CONCURRENTLY`); err != nil {
 			return dropped, s.failed("detach the partition "+old.Table, err)
 		}
-		p.months.forget(old)
 		if _, err := conn.Exec(ctx, `DROP TABLE `+table); err != nil {
 			return dropped, s.failed("drop the partition "+old.Table, err)
 		}
