@@ -351,22 +351,21 @@ func (s *Spool) calm() {
 // tell tells of a change for the worse or the better, once.
 func (s *Spool) tell(f Fault) {
 	s.mu.Lock()
-	same := (s.fault.Err == nil) == (f.Err == nil) && s.fault.Kept == f.Kept
+	was := s.fault
+	same := (was.Err == nil) == (f.Err == nil) && was.Kept == f.Kept
 	if !same {
 		s.fault = f
 	}
-	waits := s.queue.usage()
 	s.mu.Unlock()
 	if same {
 		return
 	}
+	// What goes back to the ledger is for it to log.
 	switch {
-	case f.Err == nil:
-		s.o.Log.Info("storage works again, and all that waited is written")
 	case f.Kept:
 		s.o.Log.Error("storage fails; watching goes on, and what is found waits on disk", "err", f.Err, "folder", s.o.Dir)
-	default:
-		s.o.Log.Error("storage fails; watching goes on, and what is found is held in memory", "err", f.Err, "waiting_bytes", waits.Bytes)
+	case f.Err == nil && was.Kept:
+		s.o.Log.Info("storage works again, and all that waited is written")
 	}
 	s.o.Told(f)
 }
