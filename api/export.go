@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -157,9 +158,7 @@ func (d *downloads) stream(answer huma.Context, operation string, write func(htt
 		code = status.GetStatus()
 	}
 	if more, ok := errors.AsType[huma.HeadersError](refusal); ok {
-		for name, values := range more.GetHeaders() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), more.GetHeaders())
 	}
 	document, ok := errors.AsType[*huma.ErrorModel](refusal)
 	if !ok {
