@@ -481,7 +481,7 @@ func TestStatistics(t *testing.T) {
 	answer := serve(w, request("GET", "/api/statistics", "")).Body.String()
 	want := `{"version":"test","now":"2026-11-21T12:00:00.000000Z","since":"2026-11-21T11:00:00.000000Z","seconds":3600,"settled":"2026-11-21T12:00:00.000000Z",` +
 		`"devices":{"total":2,"up":0,"degraded":0,"down":0,"unknown":2},"checks":{"total":4,"up":3,"degraded":0,"down":1,"unknown":0},` +
-		`"looks":{"icmp":{"answered":10,"lost":2,"faults":1}},"incidents_open":1,"isolated":false,"clock_pending":false,"queue_length":0,"unwritten":0,"refused":0,"storage":{"status":"ok","fault":null,"since":null,"waiting_entries":0,"waiting_bytes":0,"reserve_bytes":0}}` + "\n"
+		`"looks":{"icmp":{"answered":10,"lost":2,"faults":1}},"incidents_open":1,"isolated":false,"clock_pending":false,"queue_length":0,"unwritten":0,"refused":0,"disk_bytes":{},"storage":{"status":"ok","fault":null,"since":null,"waiting_entries":0,"waiting_bytes":0,"reserve_bytes":0}}` + "\n"
 	if answer != want {
 		t.Errorf("%s, want\n%s", answer, want)
 	}
