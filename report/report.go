@@ -117,7 +117,7 @@ func Make(ctx context.Context, facts Facts, r Request) (*Report, error) {
 }
 
 func (r *Request) check() error {
-	text := ""
+	var text string
 	switch {
 	case r.From >= r.To:
 		text = fmt.Sprintf("the period begins at %s, which is not before its end, %s", r.From, r.To)
