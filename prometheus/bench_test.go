@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 
@@ -29,7 +30,7 @@ func hour(b *testing.B, n int) *tsdb.DB {
 	for i := range n {
 		app := db.Appender(b.Context())
 		id := fmt.Sprint(i + 1)
-		l := labels.FromStrings(labels.MetricName, "sereno_rtt_seconds", "check", id, "device", id, "kind", "icmp", "vantage", "local")
+		l := labels.FromStrings(model.MetricNameLabel, "sereno_rtt_seconds", "check", id, "device", id, "kind", "icmp", "vantage", "local")
 		for s := range 3600 {
 			at := now.Add(time.Duration(s-3600)*time.Second + time.Duration(i%1000)*time.Millisecond)
 			if _, err := app.Append(0, l, at.UnixMilli(), sereno.StoredRTT(time.Duration(1000+(s*7919+i*31)%500)*time.Microsecond)); err != nil {

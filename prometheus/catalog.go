@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"sereno"
@@ -88,7 +89,7 @@ func (c *Catalog) pace(of labels.Labels) (pace, bool) {
 func names(matchers []*labels.Matcher) []string {
 	return slices.DeleteFunc([]string{CheckInfo, DeviceInfo}, func(name string) bool {
 		return slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
-			return m.Name == labels.MetricName && !m.Matches(name)
+			return m.Name == model.MetricNameLabel && !m.Matches(name)
 		})
 	})
 }
@@ -134,7 +135,7 @@ func (c *Catalog) find(matchers []*labels.Matcher) []info {
 
 func deviceLabels(b *labels.ScratchBuilder, d *sereno.Device) labels.Labels {
 	b.Reset()
-	b.Add(labels.MetricName, DeviceInfo)
+	b.Add(model.MetricNameLabel, DeviceInfo)
 	b.Add("address", d.Address)
 	b.Add("device", strconv.FormatInt(int64(d.ID), 10))
 	b.Add("importance", d.Importance.String())
@@ -149,7 +150,7 @@ func deviceLabels(b *labels.ScratchBuilder, d *sereno.Device) labels.Labels {
 
 func checkLabels(b *labels.ScratchBuilder, c *sereno.Check) labels.Labels {
 	b.Reset()
-	b.Add(labels.MetricName, CheckInfo)
+	b.Add(model.MetricNameLabel, CheckInfo)
 	b.Add("check", strconv.FormatInt(int64(c.ID), 10))
 	b.Add("device", strconv.FormatInt(int64(c.Device), 10))
 	b.Add("kind", c.Kind)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -205,7 +206,7 @@ func (q *querier) samples(of labels.Labels, from, to int64) float64 {
 		return 0
 	}
 	from = max(from, milliseconds(p.since))
-	if strings.HasPrefix(of.Get(labels.MetricName), minutes) {
+	if strings.HasPrefix(of.Get(model.MetricNameLabel), minutes) {
 		p.interval = max(p.interval, time.Minute)
 	} else {
 		from = max(from, q.raw)

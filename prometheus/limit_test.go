@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -39,7 +40,7 @@ func (v *vast) Querier(int64, int64) (storage.Querier, error) {
 
 func (v *vast) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	for _, m := range matchers {
-		if m.Name != "check" && !m.Matches(map[string]string{labels.MetricName: "sereno_up"}[m.Name]) {
+		if m.Name != "check" && !m.Matches(map[string]string{model.MetricNameLabel: "sereno_up"}[m.Name]) {
 			return storage.EmptySeriesSet()
 		}
 	}
@@ -66,7 +67,7 @@ func (*vastSet) Err() error                        { return nil }
 func (*vastSet) Warnings() annotations.Annotations { return nil }
 func (s *vastSet) At() storage.Series {
 	return &storage.SeriesEntry{
-		Lset: labels.FromStrings(labels.MetricName, "sereno_up", "check", strconv.Itoa(s.next)),
+		Lset: labels.FromStrings(model.MetricNameLabel, "sereno_up", "check", strconv.Itoa(s.next)),
 		SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
 			if s.read == nil {
 				s.t.Error("samples were read")
