@@ -34,7 +34,7 @@ folder: start sereno serve with the same --data and the new --database.`,
 				return err
 			}
 			defer s.Close()
-			show := &copying{w: cmd.ErrOrStderr(), live: isTerminal(cmd.ErrOrStderr())}
+			show := &copying{w: cmd.ErrOrStderr(), live: isTerminal(cmd.ErrOrStderr()), last: time.Now()}
 			sums, err := s.Transfer(cmd.Context(), to, show.progress, quietLog())
 			if err != nil {
 				show.end()
