@@ -94,6 +94,11 @@ func (w *watch) policyAt(due sereno.Instant) *sereno.Policy {
 			return &w.before[i].Policy
 		}
 	}
+	for i := range w.before {
+		if w.before[i].Policy.LossLooks() != w.policy.LossLooks() {
+			w.loss = nil // the window is another
+		}
+	}
 	w.before = nil
 	return &w.policy
 }
@@ -290,9 +295,6 @@ func (l *Ledger) place(p Place) {
 			d.checks = append(d.checks, w)
 		} else if w.policy != c.Policy {
 			l.repolicy(w)
-			if w.policy.LossLooks() != c.Policy.LossLooks() {
-				w.loss = nil
-			}
 		}
 		w.policy = c.Policy
 		if w.hurried {
