@@ -226,7 +226,7 @@ func (b *Book) facts() []fact {
 	found := make([]bool, len(b.Absences)) // by a start
 	for i, s := range b.Starts {
 		f := fact{at: s.At, kind: factStart, start: s}
-		before := s.Settled
+		before := s.At // a start that found none of its own took up at once
 		for _, a := range b.Absences {
 			if a.Cause.AtStart() && a.Begin >= s.Settled && a.End <= s.At {
 				before = a.Begin
