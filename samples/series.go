@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"sereno"
 )
@@ -216,33 +217,47 @@ func (f *filling) times(ctx context.Context, q storage.ChunkQuerier) error {
 
 // minutes fills the buckets that begin before the first raw look, and those
 // that a block that was set aside has left empty, from minutes, and tells
-// which. A bucket is filled from one of both alone.
+// which. Where minutes end within a bucket, those of the looks after them are
+// made for it.
 func (f *filling) minutes(ctx context.Context, open *opened, since int64, hasRaw bool, which []bool) error {
 	clear(which)
+	until := minutesUntil(open.minutes)
 	return f.withQuerier(open.minutes.ChunkQuerier, func(q storage.ChunkQuerier) error {
 		rows := readMinutes(ctx, q, f.first, f.last, f.check)
 		var found []minute
 		at := -1
-		flush := func() {
+		flush := func() error {
 			if at < 0 || len(found) == 0 {
-				return
+				return nil
 			}
 			b := &f.series.Buckets[at]
-			begin := int64(b.Begin) / 1000
-			if hasRaw && begin >= since && b.Sent > 0 {
-				return
+			// Minutes may go back no further than the looks themselves.
+			known := max(int64(b.Begin)/1000, found[0].at+minuteMS-1)
+			if hasRaw && known >= since && b.Sent > 0 {
+				return nil
+			}
+			if last := int64(f.series.end(at)-1) / 1000; last >= until && hasRaw {
+				var err error
+				if found, err = f.latest(ctx, open.raw, until, last, found); err != nil {
+					return err
+				}
 			}
 			which[at] = true
 			b.merge(found)
+			return nil
 		}
 		for rows.next() {
 			if i, _ := f.bucket(rows.row.at); i != at {
-				flush()
+				if err := flush(); err != nil {
+					return err
+				}
 				at, found = i, found[:0]
 			}
 			found = append(found, rows.row)
 		}
-		flush()
+		if err := flush(); err != nil {
+			return err
+		}
 		// Where nobody looked, minutes say so as long as there are any.
 		if first, ok := oldest(open.minutes); ok {
 			for i := range f.series.Buckets {
@@ -253,6 +268,22 @@ func (f *filling) minutes(ctx context.Context, open *opened, since int64, hasRaw
 		}
 		return rows.err()
 	})
+}
+
+// latest appends the minutes of [first, last], which are not kept yet, from
+// looks.
+func (f *filling) latest(ctx context.Context, raw *tsdb.DB, first, last int64, rows []minute) ([]minute, error) {
+	part := filling{first: first, last: last}
+	err := part.withQuerier(raw.ChunkQuerier, func(q storage.ChunkQuerier) error {
+		fresh, err := countMinutes(nil, read(ctx, q, first, last, Up, f.check, local))
+		if err != nil {
+			return err
+		}
+		rows = append(rows, fresh...)
+		_, err = timeMinutes(rows[len(rows)-len(fresh):], nil, read(ctx, q, first, last, RTT, f.check, local))
+		return err
+	})
+	return rows, err
 }
 
 // merge makes a bucket of minutes. Its percentiles are those of values that

@@ -164,13 +164,22 @@ func metas(in *tsdb.DB) (list []tsdb.BlockMeta) {
 
 // verifyBlock reads a block: every series of its index and every sample of
 // every chunk, which carry checksums, and their order.
+//
+// A block that the database closes meanwhile, as it has made another of it, is
+// not looked at.
 func verifyBlock(ctx context.Context, b tsdb.BlockReader) (err error) {
 	ix, err := b.Index()
+	if errors.Is(err, tsdb.ErrClosing) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ix.Close()) }()
 	cr, err := b.Chunks()
+	if errors.Is(err, tsdb.ErrClosing) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -258,6 +267,11 @@ func (db *DB) Snapshot(ctx context.Context, dir string) error {
 			return fmt.Errorf("snapshot of the samples: %w", err)
 		}
 		head := part.of.Head()
+		if head.MinOOOTime() <= head.MaxOOOTime() { // looks that came late, which no snapshot of the head holds
+			if err := part.of.CompactOOOHead(ctx); err != nil {
+				return fmt.Errorf("snapshot of the samples %s: %w", part.name, err)
+			}
+		}
 		if err := part.of.Snapshot(to, head.NumSeries() > 0 && head.MinTime() <= head.MaxTime()); err != nil {
 			return fmt.Errorf("snapshot of the samples %s: %w", part.name, err)
 		}
