@@ -170,10 +170,13 @@ func (s *segment) add(looks, bytes int, first, newest int64) {
 func (q *queue) append(looks []look, identify func(sereno.CheckID) (identity, bool)) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for part := range slices.Chunk(looks, recordLooks) {
-		if err := q.appendPart(part, identify); err != nil {
+	for len(looks) > 0 {
+		n := min(recordLooks, len(looks))
+		if err := q.appendPart(looks[:n], identify); err != nil {
+			q.drop(unwritten, len(looks)-n)
 			return err
 		}
+		looks = looks[n:]
 	}
 	return nil
 }
@@ -196,7 +199,12 @@ func (q *queue) appendPart(looks []look, identify func(sereno.CheckID) (identity
 	s := q.segments[len(q.segments)-1]
 	if _, err := q.file.WriteAt(record, s.bytes); err != nil {
 		q.drop(unwritten, n)
-		return errors.Join(fmt.Errorf("write to the queue: %w", err), q.end())
+		err = errors.Join(fmt.Errorf("write to the queue: %w", err), q.end())
+		if s.bytes == 0 { // or a full disk would leave one each time
+			q.segments = q.segments[:len(q.segments)-1]
+			err = errors.Join(err, os.Remove(q.path(s.number)))
+		}
+		return err
 	}
 	first, newest := looks[0].at, looks[0].at
 	for i := range looks {
