@@ -170,21 +170,33 @@ func meterArgs(m sereno.Meter) []any {
 // they were given, in a time that does not grow with the windows: from meter
 // readings and the spans since. What a meter does not know is left out: see
 // sereno.Meter. Without any reading it gives the same, more slowly.
-func (s *Store) Tallies(ctx context.Context, checks []sereno.CheckID, windows []Window) ([][]sereno.Figures, error) {
-	kept, err := s.KeptFrom(ctx)
-	if err != nil {
+func (s *Store) Tallies(ctx context.Context, checks []sereno.CheckID, windows []Window) (figures [][]sereno.Figures, err error) {
+	// One transaction: a change that begins in the past, or a cut, would be in
+	// one end of a window and not in the other.
+	err = s.read(ctx, "read meters", func(tx *sql.Tx) error {
+		figures, err = tallies(ctx, tx, checks, windows)
+		return err
+	})
+	return figures, err
+}
+
+func tallies(ctx context.Context, tx *sql.Tx, checks []sereno.CheckID, windows []Window) ([][]sereno.Figures, error) {
+	var kept sereno.Instant
+	if err := tx.QueryRowContext(ctx, `SELECT `+selectCut).Scan((*int64)(&kept)); err != nil {
 		return nil, err
 	}
+	// What was before the cut is not known, so it is outside.
+	known := func(w Window) Window { return Window{max(w.From, kept), max(w.To, kept)} }
 	var moments []sereno.Instant
 	for _, w := range windows {
-		moments = append(moments, max(w.From, kept), max(w.To, kept))
+		moments = append(moments, known(w).From, known(w).To)
 	}
 	slices.Sort(moments)
 	moments = slices.Compact(moments)
 	read := make([]map[sereno.CheckID]position, len(moments))
 	for i, at := range moments {
 		var err error
-		if read[i], err = s.positions(ctx, checks, at); err != nil {
+		if read[i], err = positions(ctx, tx, checks, at); err != nil {
 			return nil, err
 		}
 	}
@@ -196,17 +208,17 @@ func (s *Store) Tallies(ctx context.Context, checks []sereno.CheckID, windows []
 	for i, check := range checks {
 		figures[i] = make([]sereno.Figures, len(windows))
 		for k, w := range windows {
-			// What was before the cut is not known, so it is outside.
-			begin, end := of(max(w.From, kept), check), of(max(w.To, kept), check)
+			part := known(w)
+			begin, end := of(part.From, check), of(part.To, check)
 			begin.meter.At, end.meter.At = w.From, w.To
 			resumed := begin.status == sereno.Down
 			if begin.meter.Ailing && begin.status == sereno.Unknown {
 				var err error
-				if resumed, err = s.resumed(ctx, check, w); err != nil {
+				if resumed, err = resumes(ctx, tx, check, part); err != nil {
 					return nil, err
 				}
 			}
-			figures[i][k] = end.meter.Since(begin.meter, resumed && w.From < w.To)
+			figures[i][k] = end.meter.Since(begin.meter, resumed && part.From < part.To)
 		}
 	}
 	return figures, nil
@@ -220,50 +232,44 @@ type position struct {
 
 // positions reads the meters of checks at a moment. A check that was not there
 // yet is left out.
-func (s *Store) positions(ctx context.Context, checks []sereno.CheckID, at sereno.Instant) (map[sereno.CheckID]position, error) {
+func positions(ctx context.Context, tx *sql.Tx, checks []sereno.CheckID, at sereno.Instant) (map[sereno.CheckID]position, error) {
 	found := make(map[sereno.CheckID]position, len(checks))
 	for these := range slices.Chunk(ascending(checks), batch) {
 		f := &filter{}
 		moment := f.param(int64(at))
 		among := f.among("c.id", these)
-		err := s.read(ctx, "read meters", func(tx *sql.Tx) error {
-			last, err := query(ctx, tx, fmt.Sprintf(`SELECT m.check_id, m.at_us, `+meterColumns+`
-				FROM checks c CROSS JOIN meters m
-				WHERE %[2]s AND m.check_id = c.id AND m.at_us = (SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s)`, moment, among), f.args, scanMeter)
-			if err != nil {
-				return err
-			}
-			for _, m := range last {
-				found[m.Check] = position{meter: m}
-			}
-			since, err := query(ctx, tx, fmt.Sprintf(`SELECT c.id, s.status, s.cause, s.begin_us, s.end_us
-				FROM checks c CROSS JOIN spans s
-				WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
-				AND s.end_us > coalesce((SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s), 0)
-				AND s.end_us <= coalesce((SELECT min(y.end_us) FROM spans y WHERE y.check_id = c.id AND y.end_us > %[1]s), %[3]d)
-				UNION ALL SELECT c.id, s.status, s.cause, s.begin_us, %[3]d FROM checks c CROSS JOIN states s WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
-				ORDER BY 1, 5`, moment, among, endless), f.args, scanStretch)
-			if err != nil {
-				return err
-			}
-			for i := 0; i < len(since); {
-				n := i + 1
-				for n < len(since) && since[n].Check == since[i].Check {
-					n++
-				}
-				p := found[since[i].Check]
-				p.meter = p.meter.Read(slices.Values(since[i:n]), at)
-				p.meter.Check = since[i].Check
-				if last := since[n-1]; last.End == 0 || last.End > at {
-					p.status = last.Status
-				}
-				found[p.meter.Check] = p
-				i = n
-			}
-			return nil
-		})
+		last, err := query(ctx, tx, fmt.Sprintf(`SELECT m.check_id, m.at_us, `+meterColumns+`
+			FROM checks c CROSS JOIN meters m
+			WHERE %[2]s AND m.check_id = c.id AND m.at_us = (SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s)`, moment, among), f.args, scanMeter)
 		if err != nil {
 			return nil, err
+		}
+		for _, m := range last {
+			found[m.Check] = position{meter: m}
+		}
+		since, err := query(ctx, tx, fmt.Sprintf(`SELECT c.id, s.status, s.cause, s.begin_us, s.end_us
+			FROM checks c CROSS JOIN spans s
+			WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
+			AND s.end_us > coalesce((SELECT max(x.at_us) FROM meters x WHERE x.check_id = c.id AND x.at_us <= %[1]s), 0)
+			AND s.end_us <= coalesce((SELECT min(y.end_us) FROM spans y WHERE y.check_id = c.id AND y.end_us > %[1]s), %[3]d)
+			UNION ALL SELECT c.id, s.status, s.cause, s.begin_us, %[3]d FROM checks c CROSS JOIN states s WHERE %[2]s AND s.check_id = c.id AND s.begin_us <= %[1]s
+			ORDER BY 1, 5`, moment, among, endless), f.args, scanStretch)
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; i < len(since); {
+			n := i + 1
+			for n < len(since) && since[n].Check == since[i].Check {
+				n++
+			}
+			p := found[since[i].Check]
+			p.meter = p.meter.Read(slices.Values(since[i:n]), at)
+			p.meter.Check = since[i].Check
+			if last := since[n-1]; last.End == 0 || last.End > at {
+				p.status = last.Status
+			}
+			found[p.meter.Check] = p
+			i = n
 		}
 	}
 	return found, nil
@@ -287,13 +293,13 @@ func query[T any](ctx context.Context, tx *sql.Tx, text string, args []any, scan
 	return list, answer.Err()
 }
 
-// resumed reports whether a check that is not known at the beginning of a
+// resumes reports whether a check that is not known at the beginning of a
 // window is Down when it is next seen in it.
-func (s *Store) resumed(ctx context.Context, check sereno.CheckID, w Window) (bool, error) {
-	next, err := all(rows(ctx, s, "find what was seen next", fmt.Sprintf(`SELECT check_id, status, cause, begin_us, end_us FROM spans
+func resumes(ctx context.Context, tx *sql.Tx, check sereno.CheckID, w Window) (bool, error) {
+	next, err := query(ctx, tx, fmt.Sprintf(`SELECT check_id, status, cause, begin_us, end_us FROM spans
 		WHERE check_id = $1 AND end_us > $2 AND begin_us < $3 AND status <> 0
 		UNION ALL SELECT check_id, status, cause, begin_us, %d FROM states WHERE check_id = $1 AND begin_us < $3 AND status <> 0
-		ORDER BY 5 LIMIT 1`, endless), []any{int64(check), int64(w.From), int64(w.To)}, scanStretch))
+		ORDER BY 5 LIMIT 1`, endless), []any{int64(check), int64(w.From), int64(w.To)}, scanStretch)
 	return len(next) == 1 && next[0].Status == sereno.Down, err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"sereno"
 	"sereno/ledger"
+	"sereno/store"
 )
 
 // TestAReadingThatLiesIsFound plants one fault at a time in a store with a few
@@ -57,5 +58,46 @@ func TestAReadingThatLiesIsFound(t *testing.T) {
 			t.Errorf("%s: %v", plant, err)
 		}
 		closeStore(t, s)
+	}
+}
+
+// TestWhatIsCutOffCountsNoMore: spans go slowly after a cut, and those that are
+// still there say nothing any more.
+func TestWhatIsCutOffCountsNoMore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sereno.db")
+	s := open(t, path)
+	defer closeStore(t, s)
+	check := add(t, s, "a").Checks[0].ID
+	begin := sereno.Instant(1e15)
+	var e ledger.Entry
+	for i, status := range []sereno.Status{sereno.Down, sereno.Up, sereno.Down, sereno.Unknown, sereno.Down} {
+		span := sereno.Span{Check: check, Status: status, Begin: begin.Add(time.Duration(i) * time.Hour), End: begin.Add(time.Duration(i+1) * time.Hour)}
+		if i == 4 {
+			span.End = 0
+			e.Open = append(e.Open, span)
+			break
+		}
+		e.Closed = append(e.Closed, span)
+	}
+	if err := s.Commit(t.Context(), &e); err != nil {
+		t.Fatal(err)
+	}
+	cut, to := begin.Add(3*time.Hour+30*time.Minute), begin.Add(6*time.Hour)
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("INSERT INTO cuts VALUES ('spans', $1)", int64(cut)); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []sereno.Instant{begin, begin.Add(90 * time.Minute), begin.Add(150 * time.Minute), cut} {
+		got, err := s.Tallies(t.Context(), []sereno.CheckID{check}, []store.Window{{From: from, To: to}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := got[0][0]; f.Outages != 1 || f.Down != 2*time.Hour {
+			t.Errorf("from %v: %d outages of %v", from.Sub(begin), f.Outages, f.Down)
+		}
 	}
 }

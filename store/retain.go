@@ -129,7 +129,11 @@ func (s *Store) readMetersAt(ctx context.Context, cut sereno.Instant) error {
 			return nil
 		}
 		after = changed[len(changed)-1]
-		at, err := s.positions(ctx, changed, cut)
+		var at map[sereno.CheckID]position
+		err = s.read(ctx, "read meters", func(tx *sql.Tx) error {
+			at, err = positions(ctx, tx, changed, cut)
+			return err
+		})
 		if err != nil {
 			return err
 		}

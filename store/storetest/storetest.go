@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"a removed device is purged", purged},
 		{"meter readings and spans that are not up give the same figures", meters},
 		{"meters of the removed", deadMeters},
+		{"figures are of one moment", moving},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)
