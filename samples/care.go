@@ -19,6 +19,7 @@ func (db *DB) care(ctx context.Context, open *opened) {
 		for _, in := range []*tsdb.DB{open.raw, open.minutes} {
 			db.inspectFailed(ctx, in)
 		}
+		db.deleteAgain(ctx, open)
 		var err error
 		if until, err = db.rollUp(ctx, open, until); err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
@@ -28,6 +29,20 @@ func (db *DB) care(ctx context.Context, open *opened) {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// deleteAgain deletes what came to light of checks since they were deleted.
+func (db *DB) deleteAgain(ctx context.Context, open *opened) {
+	checks := db.gone.ripe()
+	if len(checks) == 0 {
+		return
+	}
+	if err := db.deleteNow(ctx, open, checks); err != nil {
+		db.gone.add(checks)
+		if ctx.Err() == nil {
+			db.log.Warn("the latest samples of purged devices could not be deleted; it is tried again in a few minutes", "err", err)
 		}
 	}
 }

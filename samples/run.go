@@ -78,25 +78,49 @@ func (db *DB) Run(ctx context.Context) error {
 			stop()
 			background.Wait()
 			db.writeWaiting(open, stretch)
+			db.endAll(open, stretch)
 			db.opened.Store(nil)
 			return open.close()
 		}
 	}
 }
 
+// endAll ends every series that still goes on, after the newest look of all:
+// after an orderly stop nobody is to be shown its last look for five minutes.
+func (db *DB) endAll(open *opened, s *stretch) {
+	if db.paused.Load() {
+		return // there is no room for looks, nor for this
+	}
+	at := db.write.newest + 1
+	marks := make([]look, 0, packet)
+	for check, vantage := range db.write.tracks.live() {
+		if len(marks) == packet {
+			db.writePart(open, s, [][]look{marks})
+			marks = marks[:0]
+		}
+		marks = append(marks, look{check: check, at: at, rtt: fault, vantage: vantage})
+	}
+	db.writePart(open, s, [][]look{marks})
+}
+
 // writeWaiting writes all that waits.
 func (db *DB) writeWaiting(open *opened, s *stretch) {
-	db.tapLock.Lock()
-	taps := db.taps
-	db.tapLock.Unlock()
 	packets := db.waiting.take()
 	for len(packets) > 0 {
 		part := packets[:min(most, len(packets))]
 		packets = packets[len(part):]
-		if err := db.write.append(context.Background(), open.raw, part, taps); err != nil {
-			s.failed(err)
-		}
+		db.writePart(open, s, part)
 		db.waiting.give(part)
+	}
+}
+
+// writePart writes packets in one transaction.
+func (db *DB) writePart(open *opened, s *stretch, part [][]look) {
+	db.tapLock.Lock()
+	taps := db.taps
+	db.tapLock.Unlock()
+	if err := db.write.append(context.Background(), open.raw, part, taps); err != nil {
+		s.failed(err)
 	}
 }
 

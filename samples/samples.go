@@ -51,6 +51,7 @@ type DB struct {
 	paused  atomic.Bool
 	setAway atomic.Int64 // blocks set aside since the start
 	broken  condemned
+	gone    gone
 
 	tapLock sync.Mutex
 	taps    []func([]sereno.Result)
@@ -101,6 +102,22 @@ func (db *DB) Keep(batch []sereno.Result) {
 		return
 	}
 	db.waiting.add(batch)
+}
+
+// End tells that checks are not looked at from now on, as when a device is
+// paused: their series end there, instead of being shown for five minutes more.
+// The next look goes on with them. Like Keep it never blocks.
+func (db *DB) End(checks []sereno.CheckID, now sereno.Instant) {
+	if len(checks) == 0 || db.paused.Load() {
+		return
+	}
+	// The millisecond after: at the same one there may be a look already.
+	now = (now/1000 + 1) * 1000
+	marks := make([]sereno.Result, len(checks))
+	for i, c := range checks {
+		marks[i] = sereno.Result{Check: c, At: now}
+	}
+	db.waiting.add(marks)
 }
 
 // Pause makes Keep drop all it is given, for as long as it is on: looks are the

@@ -3,6 +3,7 @@ package samples
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ type writer struct {
 	db     *DB
 	tracks tracks
 	told   []sereno.Result // for taps
+	newest int64           // Unix milliseconds of the newest look written
 
 	kept    atomic.Uint64 // looks written
 	refused atomic.Uint64 // looks that the database did not take, or that are nobody's
@@ -67,6 +69,27 @@ func (t *tracks) of(check sereno.CheckID, vantage sereno.VantageID) *track {
 	return &t.pages[page][uint64(check)%1024]
 }
 
+// live yields the tracks whose newest sample says something.
+func (t *tracks) live() iter.Seq2[sereno.CheckID, sereno.VantageID] {
+	return func(yield func(sereno.CheckID, sereno.VantageID) bool) {
+		for p, page := range t.pages {
+			if page == nil {
+				continue
+			}
+			for i := range page {
+				if page[i].upLive && !yield(sereno.CheckID(p*len(page)+i), 0) {
+					return
+				}
+			}
+		}
+		for key, track := range t.far {
+			if track.upLive && !yield(key.check, key.vantage) {
+				return
+			}
+		}
+	}
+}
+
 // stale is the value that ends a series for the time being.
 var stale = math.Float64frombits(value.StaleNaN)
 
@@ -80,6 +103,7 @@ func (w *writer) append(ctx context.Context, store storage.Appendable, packets [
 		for i := range p {
 			switch err := w.one(app, &p[i]); {
 			case err == nil:
+				w.newest = max(w.newest, p[i].at)
 				if p[i].rtt != fault {
 					taken++
 				}
