@@ -219,6 +219,10 @@ func (l *Ledger) started() {
 	e.Starts = append(e.Starts, sereno.Start{At: l.since, Settled: l.recalled, Version: l.o.Version})
 }
 
+// lastPatience is how long a stop waits for the journal: longer than that waits
+// for storage before it keeps an entry elsewhere, which is 10 s.
+const lastPatience = 20 * time.Second
+
 // finish folds what was delivered and commits all, within a bounded time. A
 // proof that still waits is left to the next start: a machine that goes down
 // loses its network first.
@@ -228,7 +232,7 @@ func (l *Ledger) finish(giveUp func()) error {
 		l.foldAll(<-l.queue)
 	}
 	l.review(true)
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(lastPatience)
 	for {
 		l.journal.flush()
 		if l.journal.idle() {

@@ -672,3 +672,31 @@ func content(t tester, s *store.Store) string {
 	}
 	return b.String()
 }
+
+// A stop while storage hangs: what the ledger has found is on disk before it
+// gives up.
+func TestAStopDoesNotWaitInVainForStorageThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &line{deaf: true, release: make(chan struct{})}
+		s, _ := open(t, l, Options{Dir: folder(t)})
+		stopped := run(t, s)
+		now := func() sereno.Instant { return sereno.At(time.Now()) }
+		books := ledger.New(ledger.Options{
+			Journal: s, Look: func(sereno.CheckID) {},
+			Beat: func() ledger.Beat { return ledger.Beat{Now: now()} },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- books.Run(ctx) }()
+		synctest.Wait()
+		cancel() // the record of the start is to be written now
+		if err := <-ended; err != nil {
+			t.Errorf("the ledger: %v", err)
+		}
+		if s.Usage().Entries == 0 {
+			t.Error("what it found is lost")
+		}
+		close(l.release)
+		stopped()
+	})
+}
