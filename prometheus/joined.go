@@ -147,9 +147,13 @@ func (b *budget) spend(samples, looks float64) error {
 	case b.read > most:
 		b.err = sereno.Errorf(sereno.Invalid, "this question would read more than %d million samples, which is the most for one: ask for a shorter time or for fewer series", b.most/1_000_000)
 	case b.looks > most*looksPerRead:
-		b.err = sereno.Errorf(sereno.Invalid, "this question would look at samples more than %d million times, which is the most for one: ask for a shorter range in brackets, a longer step or fewer series", b.most/1_000_000*looksPerRead)
+		b.err = tooOften(b.most)
 	}
 	return b.err
+}
+
+func tooOften(read int) error {
+	return sereno.Errorf(sereno.Invalid, "this question would look at samples more than %d million times, which is the most for one: ask for a shorter range in brackets, a longer step or fewer series", read/1_000_000*looksPerRead)
 }
 
 // pay collects a set and takes its samples from the budget. The engine selects

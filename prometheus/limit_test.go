@@ -152,6 +152,64 @@ func TestWhatOneQuestionMayCost(t *testing.T) {
 	}
 }
 
+// The engine makes room for the steps of a subquery before it knows whether
+// there is a sample in any of them.
+func TestWhatASubqueryMayCost(t *testing.T) {
+	base := serve(t, prometheus.Options{Samples: &vast{t: t, read: seconds}})
+	at := func(since time.Duration, step string) url.Values {
+		return url.Values{"start": {unix(now.Add(-since))}, "end": {unix(now)}, "step": {step}}
+	}
+	for _, c := range []struct {
+		query   string
+		ranged  url.Values // nil: at one moment
+		refused string
+	}{
+		{`max_over_time(vector(1)[1y:1ms])`, nil, "the subquery vector(1)[1y:1ms] would have 31536000000 steps, and 5 million are the most: ask for a shorter range or a longer step"},
+		{`max_over_time(sereno_up[30d:1ms])`, nil, "would have 2592000000 steps"},
+		{`sum(max_over_time(vector(1)[1m:1ms]))`, at(30*24*time.Hour, "3600"), "would have 2592060000 steps"},
+		{`max_over_time(max_over_time(vector(1)[1m:1ms])[30d:1h])`, nil, "would have 2592060000 steps"},
+		{`max_over_time(max_over_time(vector(1)[5d:1s])[50d:1s])`, nil, "would look at samples more than 2000 million times"},
+		{`max_over_time(vector(1)[50d:10s])`, at(100*24*time.Hour, "1000"), "would look at samples more than 2000 million times"},
+		{`max_over_time(vector(1)[50d:10s] @ end())`, at(100*24*time.Hour, "1000"), ""},
+		{`max_over_time(vector(1)[30d:])`, nil, ""},
+		{`max_over_time(vector(1)[1d:1s])`, nil, ""},
+		{`max_over_time(max_over_time(vector(1)[1h:15s])[1d:1m])`, at(24*time.Hour, "60"), ""},
+	} {
+		path, form := "/api/v1/query", url.Values{}
+		if c.ranged != nil {
+			path, form = "/api/v1/query_range", c.ranged
+		}
+		form.Set("query", c.query)
+		code, doc := get(t, base+path+"?"+form.Encode())
+		if c.refused == "" {
+			if code != http.StatusOK {
+				t.Errorf("%s: refused: %d %v", c.query, code, doc)
+			}
+			continue
+		}
+		if code != http.StatusUnprocessableEntity || doc["errorType"] != "execution" || !strings.Contains(fmt.Sprint(doc["error"]), c.refused) {
+			t.Errorf("%s: not refused as it should be: %d %v", c.query, code, doc)
+		}
+	}
+}
+
+func TestHowManyStepsAQuestionMayHave(t *testing.T) {
+	base := serve(t, prometheus.Options{Samples: &vast{t: t, read: seconds}})
+	for _, c := range []struct{ start, end, step, refused string }{
+		{"0", "0", "0.0001", "zero or negative query resolution step widths are not accepted"},
+		{"0", "1", "0.0009", "zero or negative query resolution step widths are not accepted"},
+		{"0", "11000", "1", ""},
+		{"0", "11001", "1", "exceeded maximum resolution of 11,000 points"},
+		{"-9e15", "9e15", "1e6", "exceeded maximum resolution of 11,000 points"}, // longer than a time.Duration can be
+	} {
+		form := url.Values{"query": {"vector(1)"}, "start": {c.start}, "end": {c.end}, "step": {c.step}}
+		code, doc := get(t, base+"/api/v1/query_range?"+form.Encode())
+		if c.refused == "" && code != http.StatusOK || c.refused != "" && (code != http.StatusBadRequest || !strings.Contains(fmt.Sprint(doc["error"]), c.refused)) {
+			t.Errorf("%v: %d %v", c, code, doc["error"])
+		}
+	}
+}
+
 func TestTooManySamplesInMemory(t *testing.T) {
 	base := serve(t, prometheus.Options{
 		Limits:  prometheus.Limits{Held: 1000},

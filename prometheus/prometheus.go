@@ -53,6 +53,9 @@ func (l Limits) orDefault() Limits {
 // where a question does not say (lookback_delta).
 const Lookback = 5 * time.Minute
 
+// defaultStep is the step of a subquery that does not say it.
+const defaultStep = time.Minute
+
 // Options are what the door is made from. Samples is needed.
 type Options struct {
 	Samples storage.Queryable // every look; an error of the kind Unavailable is answered with 503
@@ -90,7 +93,7 @@ func New(prefix string, o Options) http.Handler {
 			MaxSamples:               limits.Held,
 			Timeout:                  limits.Timeout,
 			LookbackDelta:            Lookback,
-			NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+			NoStepSubqueryIntervalFn: func(int64) int64 { return defaultStep.Milliseconds() },
 			EnableAtModifier:         true,
 			EnableNegativeOffset:     true,
 			ActiveQueryTracker:       make(turns, limits.Concurrent),

@@ -15,7 +15,10 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/stats"
+
+	"sereno"
 )
 
 // The earliest and the latest time that a question may name, for those that
@@ -159,6 +162,9 @@ func (d *door) query(r *http.Request, q *question) (*answer, error) {
 	if q.wrong != nil {
 		return nil, q.wrong
 	}
+	if err := d.affordable(q.text("query"), 0, 0); err != nil {
+		return nil, err
+	}
 	asked, err := d.engine.NewInstantQuery(ctx, d.samples, options, q.text("query"), at)
 	if err != nil {
 		return nil, badQuery(err)
@@ -169,6 +175,8 @@ func (d *door) query(r *http.Request, q *question) (*answer, error) {
 // mostPoints is how many points a series of an answer may have: a minute each
 // for a week, an hour each for a year.
 const mostPoints = 11_000
+
+var errNoStep = errors.New("zero or negative query resolution step widths are not accepted. Try a positive integer")
 
 // queryRange answers what an expression is at many moments.
 func (d *door) queryRange(r *http.Request, q *question) (*answer, error) {
@@ -181,10 +189,14 @@ func (d *door) queryRange(r *http.Request, q *question) (*answer, error) {
 	if err != nil {
 		q.bad("step", err)
 	} else if step <= 0 {
-		q.bad("step", errors.New("zero or negative query resolution step widths are not accepted. Try a positive integer"))
+		q.bad("step", errNoStep)
 	}
-	if q.wrong == nil && end.Sub(start)/step > mostPoints {
+	span := length(start, end)
+	if q.wrong == nil && math.Floor(span/float64(step)) > mostPoints {
 		return nil, badData("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)")
+	}
+	if step < time.Millisecond {
+		q.bad("step", errNoStep) // it is 0 for the engine
 	}
 	ctx, cancel := q.timeout(r.Context())
 	defer cancel()
@@ -192,11 +204,74 @@ func (d *door) queryRange(r *http.Request, q *question) (*answer, error) {
 	if q.wrong != nil {
 		return nil, q.wrong
 	}
+	if err := d.affordable(q.text("query"), span, float64(step)); err != nil {
+		return nil, err
+	}
 	asked, err := d.engine.NewRangeQuery(ctx, d.samples, options, q.text("query"), start, end, step)
 	if err != nil {
 		return nil, badQuery(err)
 	}
 	return evaluate(ctx, asked, q, limit)
+}
+
+// mostSteps is how many steps a subquery may have: a second each for almost
+// two months. The engine makes room for all of them at once, 16 bytes each,
+// whether there are samples or not.
+const mostSteps = 5_000_000
+
+// affordable refuses the subqueries that would take more memory than there is,
+// or more time than anybody has: the budget of the samples does not know of
+// them. A question is asked for so long, every so often, in nanoseconds. What
+// cannot be parsed is left to the engine to complain about.
+func (d *door) affordable(query string, asked, every float64) error {
+	expr, err := d.language.ParseExpr(query)
+	if err != nil {
+		return nil //nolint:nilerr // the engine parses it as well
+	}
+	return parser.Walk(visitor(func(node parser.Node, path []parser.Node) error {
+		if _, ok := node.(*parser.SubqueryExpr); !ok {
+			return nil
+		}
+		span, step, looks := asked, every, 0.0
+		for _, n := range append(slices.Clone(path), node) {
+			s, ok := n.(*parser.SubqueryExpr)
+			if !ok {
+				continue
+			}
+			times := 1.0
+			if s.Timestamp != nil || s.StartOrEnd != 0 {
+				span = 0 // it is the same at each step
+			} else if step > 0 {
+				times += span / step
+			}
+			if step = float64(s.Step); step == 0 {
+				step = float64(defaultStep)
+			}
+			span += float64(s.Range)
+			looks = times * float64(s.Range) / step
+		}
+		if span/step > mostSteps {
+			return sereno.Errorf(sereno.Invalid, "the subquery %s would have %.0f steps, and %d million are the most: ask for a shorter range or a longer step", node, span/step, mostSteps/1_000_000)
+		}
+		if looks > float64(d.limits.Read*looksPerRead) {
+			return tooOften(d.limits.Read)
+		}
+		return nil
+	}), expr, nil)
+}
+
+// A visitor is called for each node of an expression, with its parents, the
+// outermost first.
+type visitor func(node parser.Node, path []parser.Node) error
+
+func (v visitor) Visit(node parser.Node, path []parser.Node) (parser.Visitor, error) {
+	return v, v(node, path)
+}
+
+// length is how long it is from start to end in nanoseconds, also where that
+// is too long for a time.Duration.
+func length(start, end time.Time) float64 {
+	return float64(end.Unix()-start.Unix())*float64(time.Second) + float64(end.Nanosecond()-start.Nanosecond())
 }
 
 // badQuery says what is wrong with an expression, unless it is that it waited
