@@ -329,10 +329,13 @@ func TestTotalsDoNotEndAt292Years(t *testing.T) {
 	if sum != (Total{Seconds: 1000*365*24*3600 + 999, Micros: 999_000}) {
 		t.Errorf("1,000 years are %+v", sum)
 	}
-	if mean := sum.Mean(1000); mean != year {
+	if mean := sum.Mean(1000); mean != (Total{Seconds: 365 * 24 * 3600, Micros: 999_999}) {
 		t.Errorf("their mean is %v, not %v", mean, year)
 	}
-	if (Total{}).Mean(0) != 0 {
+	if mean := sum.Mean(1); mean != sum { // one outage in 1,000 years
+		t.Errorf("their mean is %v, not %v", mean, sum)
+	}
+	if (Total{}).Mean(0) != (Total{}) {
 		t.Error("the mean of nothing")
 	}
 }

@@ -23,12 +23,12 @@ func (t Total) Plus(d time.Duration) Total {
 func (t Total) Float() float64 { return float64(t.Seconds) + float64(t.Micros)/1e6 }
 
 // Mean returns the nth part of t, cut to the microsecond.
-func (t Total) Mean(n int) time.Duration {
+func (t Total) Mean(n int) Total {
 	if n <= 0 {
-		return 0
+		return Total{}
 	}
 	whole, rest := t.Seconds/int64(n), t.Seconds%int64(n)
-	return time.Duration(whole)*time.Second + time.Duration((rest*1e6+t.Micros)/int64(n))*time.Microsecond
+	return Total{whole, (rest*1e6 + t.Micros) / int64(n)}
 }
 
 // A Mean is the figures of many devices over one window, weighted by the time

@@ -77,8 +77,8 @@ type Mean struct {
 	Coverage    *float64 `json:"coverage" nullable:"true" doc:"Share of the windows of all, without maintenance and pauses, in which the status was known"`
 	Downtime    Total    `json:"downtime_seconds"`
 	Outages     int      `json:"outages"`
-	MTBF        *Seconds `json:"mtbf_seconds" nullable:"true" doc:"Mean time between failures of one device"`
-	MTTR        *Seconds `json:"mttr_seconds" nullable:"true" doc:"Mean time to recovery"`
+	MTBF        *Total   `json:"mtbf_seconds" nullable:"true" doc:"Mean time between failures of one device"`
+	MTTR        *Total   `json:"mttr_seconds" nullable:"true" doc:"Mean time to recovery"`
 }
 
 // A Worst is a device that had downtime.
@@ -386,7 +386,7 @@ func meanDocument(m *sereno.Mean) *Mean {
 		doc.Coverage = &coverage
 	}
 	if m.Outages > 0 {
-		mtbf, mttr := Seconds(m.Up.Mean(m.Outages)), Seconds(m.Downtime.Mean(m.Outages))
+		mtbf, mttr := Total(m.Up.Mean(m.Outages)), Total(m.Downtime.Mean(m.Outages))
 		doc.MTBF, doc.MTTR = &mtbf, &mttr
 	}
 	return doc

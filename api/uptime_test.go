@@ -134,7 +134,7 @@ func TestUptimeOfAGroup(t *testing.T) {
 	}
 	m := u.Mean
 	if m.Devices != 3 || m.Numerator.Seconds != (22+22+14)*3600 || m.Denominator.Seconds != (24+24+21)*3600 || m.Outages != 4 || *m.Uptime != 58.0/69 || *m.Coverage != 69.0/72 ||
-		time.Duration(*m.MTTR) != 11*time.Hour/4 {
+		*m.MTTR != (Total{Seconds: 11 * 3600 / 4}) {
 		t.Errorf("their mean: %+v", m)
 	}
 	if len(u.Worst) != 3 || u.Worst[0].Device != "oven" || u.Worst[1].Device != "core" || *u.Worst[0].Uptime != 14.0/21 || u.Worst[0].Longest != hours(5) {

@@ -170,7 +170,7 @@ func meanLines(m *api.Mean) string {
 		fmt.Fprintf(&b, ", %s down", total(m.Downtime))
 	}
 	if m.MTBF != nil && m.MTTR != nil {
-		fmt.Fprintf(&b, "\nbetween   %s up between outages of a device, %s until it was up again (means)", sereno.FormatLength(time.Duration(*m.MTBF)), sereno.FormatLength(time.Duration(*m.MTTR)))
+		fmt.Fprintf(&b, "\nbetween   %s up between outages of a device, %s until it was up again (means)", total(*m.MTBF), total(*m.MTTR))
 	}
 	b.WriteByte('\n')
 	return b.String()
