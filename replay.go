@@ -324,8 +324,16 @@ type course struct {
 	state    State
 	doubtful *fact   // the silence that came last is not to be believed
 	silent   Instant // silence from before this proves nothing
-	closed   []Span
-	open     Span
+	closed   []told
+	open     told
+	latest   Instant // look
+	now      Instant // when the look or the fact was that is being weighed
+}
+
+// told is a span, and by when the looks had told it.
+type told struct {
+	Span
+	known Instant
 }
 
 func newCourse(book *Book, facts []fact, change func(Policy) Policy, exact bool) course {
@@ -376,10 +384,11 @@ func (c *course) look(look *Result) {
 		if f.kind != factWithdraw || f.span.Cause == CauseIsolated || f.at == look.At {
 			c.weigh(f, look.At)
 		}
-		if c.doubtful != nil && c.doubtful.at != look.At {
+		if f.kind == factWithdraw && c.doubtful == f && f.at != look.At {
 			c.withdraw() // it began with a look that could not be taken
 		}
 	}
+	c.now, c.latest = look.At, look.At
 	if c.doubtful != nil && (look.Status.Answered() || look.At >= c.doubtful.until) {
 		c.withdraw()
 	}
@@ -408,8 +417,14 @@ func (c *course) look(look *Result) {
 	}
 }
 
+// lapse does as the ledger does. Silence that is not to be believed was taken
+// back before it grew long enough for that.
 func (c *course) lapse(now Instant) {
 	state, ch := c.state.Lapse(c.policy, now)
+	if c.doubtful != nil && !ch.IsZero() && c.state.Evidence >= c.doubtful.at {
+		c.withdraw()
+		state, ch = c.state.Lapse(c.policy, now)
+	}
 	c.state = state
 	c.record(ch)
 }
@@ -423,10 +438,10 @@ func (c *course) record(ch Change) {
 		c.open.End = ch.Begin
 		c.closed = append(c.closed, c.open)
 	}
-	c.open = Span{
+	c.open = told{known: c.now, Span: Span{
 		Check: c.book.Check, Status: ch.To, Cause: ch.Cause, Begin: ch.Begin,
-		Proof: ch.Proof, Uncertainty: ch.Uncertainty, Reason: ch.Reason,
-	}
+		Proof: max(ch.Proof, c.started), Uncertainty: ch.Uncertainty, Reason: ch.Reason,
+	}}
 	told, same := c.book.begun(ch.Begin, ch.To)
 	if same {
 		c.open.Reason = told.Reason
@@ -446,7 +461,10 @@ func (c *course) record(ch Change) {
 
 // weigh takes in a fact. The next look was due at next.
 func (c *course) weigh(f *fact, next Instant) {
-	c.withdraw()
+	c.now = f.at
+	if f.kind != factPolicy {
+		c.withdraw()
+	}
 	switch f.kind {
 	case factPolicy:
 		if slices.ContainsFunc(c.facts, func(f fact) bool { return f.kind == factStart && f.at <= next }) {
@@ -512,22 +530,10 @@ func (c *course) restart(f *fact) {
 	if c.before != nil {
 		was, c.before = *c.before, nil
 	}
-	judged := min(Judged(was, f.start.Settled), Judged(c.policy, f.start.Settled))
-
-	// Whether the process before had still noticed that nothing was seen, the
-	// book tells: a start goes on from a later look.
-	if e := c.state.Evidence; c.state.Status != Unknown && e != 0 && e < Slot(c.book.Check, c.policy.Interval, judged) {
-		for _, interval := range [...]time.Duration{was.Interval, c.policy.Interval} {
-			if s, ok := c.book.begun(e.Add(interval), Unknown); ok && s.Cause == CauseNoEvidence {
-				state, ch := c.state.Lose(s.Begin, s.Cause, s.Reason)
-				c.state = state
-				c.record(ch)
-			}
-		}
-	}
-	c.settle(max(judged.Add(-time.Second), c.started), f)
+	judged := min(Judged(was, f.start.Settled), Judged(c.policy, f.start.Settled)).Add(-time.Second)
+	c.settle(max(min(judged, c.latest), c.started), f.at)
 	c.started = f.at
-	c.state = Recall(c.policy, c.open, f.start.Settled)
+	c.state = Recall(c.policy, c.open.Span, f.start.Settled)
 	c.forgetLoss()
 	c.silent = 0
 	for _, a := range f.absences {
@@ -540,37 +546,40 @@ func (c *course) restart(f *fact) {
 
 // settle makes the book's what was found out after a moment and before a start:
 // it may not have been written any more, and the looks may not have been kept.
-func (c *course) settle(certain Instant, start *fact) {
-	spans := c.spans()
-	kept := spans[:1]
-	for i, s := range spans[1:] {
-		proof := s.Proof
-		if s.Cause == CauseNoEvidence { // the look after it may have found that out
-			if proof = start.at; i+2 < len(spans) {
-				proof = spans[i+2].Proof
-			}
-		}
-		if _, told := c.book.begun(s.Begin, s.Status); told && !c.again(s, start) || proof <= certain {
-			kept = append(kept, s)
-		}
+func (c *course) settle(certain, start Instant) {
+	all := append(c.closed, c.open)
+	last := slices.IndexFunc(all, func(s told) bool { return s.known > certain })
+	if last < 0 {
+		last = len(all)
 	}
-	if c.exact {
-		proven := false // by looks that are not at hand
-		for i := len(c.book.Spans) - 1; i >= 0 && c.book.Spans[i].Begin > kept[0].Begin; i-- {
-			s := c.book.Spans[i]
-			if s.Begin < certain.Add(-c.horizon()) {
-				break
-			}
-			known := slices.ContainsFunc(kept, func(k Span) bool { return k.Begin == s.Begin })
-			if s.Cause == CauseNoEvidence && proven && !known && s.Begin > c.state.Evidence {
+	last = max(last, 1)
+	kept, rest := all[:last:last], all[last:]
+	if !c.exact {
+		for _, s := range rest {
+			if _, ok := c.book.begun(s.Begin, s.Status); ok {
 				kept = append(kept, s)
-			}
-			if s.Proof > certain && s.Proof < start.at && !known && (s.Status != Unknown || s.Cause == CauseAbsence && !c.again(s, start) && c.ended(s, start)) {
-				kept = append(kept, s)
-				proven = proven || s.Status != Unknown
 			}
 		}
-		slices.SortStableFunc(kept, func(a, b Span) int { return cmp.Compare(a.Begin, b.Begin) })
+	} else {
+		doubtful := endOfTime
+		if len(rest) > 0 {
+			doubtful = rest[0].Begin
+		}
+		for _, s := range c.book.Spans {
+			if s.Proof >= start || s.Begin <= all[0].Begin {
+				continue
+			}
+			unseen := s.Status == Unknown && s.Begin > c.latest // no look tells
+			if s.Begin < doubtful && s.Proof <= certain && !unseen {
+				continue
+			}
+			if n := len(kept) - 1; n > 0 && kept[n].Begin == s.Begin {
+				kept = kept[:n]
+			}
+			if s.Begin > kept[len(kept)-1].Begin {
+				kept = append(kept, told{Span: s})
+			}
+		}
 	}
 	for i := range kept[:len(kept)-1] {
 		kept[i].End = kept[i+1].Begin
@@ -579,44 +588,14 @@ func (c *course) settle(certain Instant, start *fact) {
 	c.open.End = 0
 }
 
-// again reports whether an absence that a replay has found before a start is
-// one that the start found, for the last looks before it were not kept: then
-// the answer after it knows of a look before it.
-func (c *course) again(s Span, start *fact) bool {
-	if s.Status != Unknown || s.Cause != CauseAbsence {
-		return false
-	}
-	i := slices.IndexFunc(c.book.Spans, func(b Span) bool { return b.Begin == s.Begin })
-	return c.recalled(i, start) && i+1 < len(c.book.Spans) && c.book.Spans[i+1].Begin >= start.at && c.book.Spans[i+1].Uncertainty != 0
-}
-
-// recalled reports whether the absence in the i-th recorded span is one that a
-// start found: it begins where the start took up the span before.
-func (c *course) recalled(i int, start *fact) bool {
-	if i == 0 {
-		return false
-	}
-	if !slices.ContainsFunc(start.absences, func(a Absence) bool { return c.book.Spans[i].Begin < a.End }) {
-		return false
-	}
-	was := Recall(c.policy, c.book.Spans[i-1], start.start.Settled)
-	return was.Evidence != 0 && c.book.Spans[i].Begin == was.Evidence.Add(c.policy.Interval)
-}
-
-// ended reports whether the absence that a span tells of was over when a start
-// came.
-func (c *course) ended(s Span, start *fact) bool {
-	k := slices.IndexFunc(c.book.Absences, func(a Absence) bool { return a.End > s.Begin })
-	return k >= 0 && c.book.Absences[k].End <= start.at && !slices.Contains(start.absences, c.book.Absences[k])
-}
-
-// horizon is how long before its proof a status may have begun.
-func (c *course) horizon() time.Duration {
-	return time.Duration(max(c.policy.Fall, c.policy.Rise)+1) * c.policy.Patience()
-}
-
 // spans returns all spans, the last of which is open.
-func (c *course) spans() []Span { return append(slices.Clone(c.closed), c.open) }
+func (c *course) spans() []Span {
+	all := make([]Span, 0, len(c.closed)+1)
+	for _, s := range c.closed {
+		all = append(all, s.Span)
+	}
+	return append(all, c.open.Span)
+}
 
 // warm takes in what a look says about the ones to come, before it is known
 // what the state is.
@@ -632,13 +611,13 @@ func (c *course) warm(look *Result, since Instant) {
 			c.forgetLoss()
 			anew = f.at
 			if f.start.Settled != 0 && !slices.ContainsFunc(f.absences, func(a Absence) bool { return a.Cause.AtStart() && a.End <= c.open.Begin }) {
-				c.open = Span{} // the last looks before a start may not have been kept
+				c.open = told{} // the last looks before a start may not have been kept
 			}
 		case factAbsence, factAnew, factWithdraw:
 			c.forgetLoss()
 			anew = f.at
 			c.silent = max(c.silent, f.until)
-			c.open = f.span // zero but for factAnew and factWithdraw
+			c.open = told{Span: f.span} // zero but for factAnew and factWithdraw
 		}
 	}
 	if !c.warmed { // looks from before are not at hand
@@ -662,12 +641,12 @@ func (c *course) agrees(look *Result) (Span, bool) {
 
 // anew reports whether looks began anew just before this one, so that the
 // state then is known, and gives the span that says so.
-func (c *course) anew() (Span, bool) { return c.open, c.open.Begin != 0 && c.open.Cause == CauseNew }
+func (c *course) anew() (Span, bool) { return c.open.Span, c.open.Begin != 0 && c.open.Cause == CauseNew }
 
 // take begins at a look that says what was recorded.
 func (c *course) take(s Span, look *Result) {
 	s.End = 0
-	c.open = s
+	c.open = told{Span: s}
 	c.state = State{Status: s.Status, Cause: s.Cause, Since: s.Begin, Evidence: look.At, Tail: Run{Status: s.Status, Count: 1, Since: look.At}}
 	if s.Status.Answered() {
 		c.state.Answered = look.At
@@ -677,7 +656,7 @@ func (c *course) take(s Span, look *Result) {
 // begin begins where looks began anew.
 func (c *course) begin(s Span, look *Result) {
 	s.End = 0
-	c.open = s
+	c.open = told{Span: s}
 	c.state = State{Cause: s.Cause, Since: s.Begin}
 	c.forgetLoss()
 	c.look(look)
@@ -690,6 +669,9 @@ func (c *course) end(judged Instant) Instant {
 		c.advance(1)
 		if f.kind != factWithdraw || f.span.Cause == CauseIsolated {
 			c.weigh(f, judged)
+		}
+		if f.kind == factWithdraw {
+			c.withdraw()
 		}
 	}
 	c.withdraw()

@@ -11,7 +11,7 @@ type Span struct {
 	Cause       Cause
 	Begin       Instant
 	End         Instant       // 0 while it is open
-	Proof       Instant       // the look that proved it: its Begin or later
+	Proof       Instant       // the look that proved it, or the start that found it out: its Begin or later
 	Uncertainty time.Duration // the true moment lies in (Begin − Uncertainty, Begin]
 	Reason      string        // for a person: "no reply in 1s", "unreachable behind core-sw1"
 }

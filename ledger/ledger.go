@@ -203,7 +203,6 @@ func (l *Ledger) Run(ctx context.Context) error {
 // begin takes up watching where the process before left off.
 func (l *Ledger) begin() {
 	l.beat()
-	l.since = l.now
 	if !l.pendingClock {
 		l.started()
 	}
@@ -253,6 +252,7 @@ func (l *Ledger) finish(giveUp func()) error {
 func (l *Ledger) beat() {
 	b := l.o.Beat()
 	l.now = max(l.now, b.Now)
+	l.since = cmp.Or(l.since, l.now)
 	for _, step := range b.Steps {
 		e := l.journal.next()
 		e.Clock = append(e.Clock, step)
@@ -580,7 +580,9 @@ func (l *Ledger) lose(w *watch, from sereno.Instant) {
 }
 
 // record writes a change down: the span that ends, the one that begins, and
-// what becomes of the incident. over is the parent it is behind, or nil.
+// what becomes of the incident. over is the parent it is behind, or nil. What a
+// start finds out of the time before it, it has not proven before it: so the
+// spans tell what had been written when it came.
 func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
 	e := l.journal.next()
 	if ch.Begin > w.open.Begin {
@@ -590,7 +592,7 @@ func (l *Ledger) record(w *watch, ch sereno.Change, over *device) {
 	}
 	w.open = sereno.Span{
 		Check: w.id, Status: ch.To, Cause: ch.Cause, Begin: ch.Begin,
-		Proof: ch.Proof, Uncertainty: ch.Uncertainty, Reason: ch.Reason,
+		Proof: max(ch.Proof, l.since), Uncertainty: ch.Uncertainty, Reason: ch.Reason,
 	}
 	w.state.Cause = ch.Cause
 	w.orphaned, w.waited = 0, nil

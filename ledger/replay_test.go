@@ -100,7 +100,7 @@ func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
 			return (h ^ h>>31) % of
 		}
 		w.rtt = func(host string, at sereno.Instant) time.Duration {
-			return time.Duration(chance(host, at, 13))*10*time.Millisecond + time.Duration(chance(host, at, 977))
+			return time.Microsecond + time.Duration(chance(host, at, 13))*10*time.Millisecond + time.Duration(chance(host, at, 977))
 		}
 		lossy := rapid.Uint64Range(0, 3).Draw(t, "tenths lost")
 		w.alive = func(host string, at sereno.Instant) sereno.Status {

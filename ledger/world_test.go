@@ -149,7 +149,7 @@ func (w *world) grid(id sereno.CheckID, interval time.Duration) {
 	due := sereno.Slot(id, interval, w.now).Add(interval)
 	w.at(due, func() {
 		w.look(id, due)
-		w.grid(id, interval)
+		w.grid(id, w.hosts[id].policy.Interval)
 	})
 }
 
