@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func (s *Store) Commit(ctx context.Context, e *ledger.Entry) error {
 		if s.postgres != nil {
 			return s.postgres.commit(tx, e)
 		}
-		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
+		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
 			if err := put(tx, e); err != nil {
 				return err
 			}
@@ -115,6 +116,19 @@ func stateArgs(s sereno.Span) []any {
 
 func putIncidents(tx *sql.Tx, e *ledger.Entry) error {
 	return each(tx, putIncident, e.Incidents, incidentArgs)
+}
+
+// freeIncidents frees those that hang on one that is not there, because it was
+// left out as news of a check that lives no more.
+func freeIncidents(tx *sql.Tx, e *ledger.Entry) error {
+	parents := map[sereno.IncidentID]bool{}
+	for _, i := range e.Incidents {
+		if i.Under != 0 {
+			parents[i.Under] = true
+		}
+	}
+	return each(tx, `UPDATE incidents SET under_id = 0 WHERE under_id = $1 AND under_id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents p WHERE p.id = $1)`,
+		slices.Sorted(maps.Keys(parents)), func(id sereno.IncidentID) []any { return []any{int64(id)} })
 }
 
 func incidentArgs(i sereno.Incident) []any {

@@ -424,10 +424,7 @@ func (p *postgres) commit(tx *sql.Tx, e *ledger.Entry) error {
 		WHERE u.check_id = 0 OR EXISTS (SELECT 1 FROM states WHERE states.check_id = u.check_id)`+replaceIncident, incidents, incidentArgs); err != nil {
 		return err
 	}
-	if err := putAbsences(tx, e); err != nil {
-		return err
-	}
-	for _, put := range []func(*sql.Tx, *ledger.Entry) error{putClockEvents, putStarts, putPolicies} {
+	for _, put := range []func(*sql.Tx, *ledger.Entry) error{freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
 		if err := put(tx, e); err != nil {
 			return err
 		}

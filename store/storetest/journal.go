@@ -91,6 +91,13 @@ func dead(b *rig) {
 			{ID: 2, Trouble: sereno.TroubleIsolated, Opened: at(4)},
 		},
 	})
+	// What hung on the trouble of the dead hangs on nothing, however often it is
+	// told.
+	under := sereno.Incident{ID: 3, Device: 2, Check: stays, Opened: at(4), Closed: at(5), Under: 1}
+	for range 2 {
+		b.commit(ledger.Entry{Incidents: []sereno.Incident{under}})
+		b.sound()
+	}
 	same(b, "the life of the dead", collect(b, b.Spans(ctx, check, t0, at(99))),
 		[]sereno.Span{{Check: check, Cause: sereno.CauseNew, Begin: t0, End: at(5), Proof: t0}})
 	open := collect(b, b.OpenSpans(ctx))
