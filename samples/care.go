@@ -35,6 +35,9 @@ func (db *DB) care(ctx context.Context, open *opened) {
 
 // deleteAgain deletes what came to light of checks since they were deleted.
 func (db *DB) deleteAgain(ctx context.Context, open *opened) {
+	if db.cramped() {
+		return // the database waits for room, and would make this wait as well
+	}
 	checks := db.gone.ripe()
 	if len(checks) == 0 {
 		return

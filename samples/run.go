@@ -80,7 +80,7 @@ func (db *DB) Run(ctx context.Context) error {
 			db.writeWaiting(open, stretch)
 			db.endAll(open, stretch)
 			db.opened.Store(nil)
-			return open.close()
+			return db.shut(open)
 		}
 	}
 }
@@ -201,6 +201,9 @@ func (db *DB) openBoth() (_ *opened, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := db.Room(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, lock.Close())
@@ -252,21 +255,26 @@ func (db *DB) openOne(name string, o *tsdb.Options) (*tsdb.DB, error) {
 	}
 	log := slog.New(warnings{db.log.Handler()})
 	var usual atomic.Pointer[tsdb.BlocksToDeleteFunc] // exists only once the database does
-	o.BlocksToDelete = db.broken.delete(func(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
+	gate := &gate{db: db}
+	o.BlocksToDelete = gate.before(db.broken.delete(func(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 		if f := usual.Load(); f != nil {
 			return (*f)(blocks)
 		}
 		return nil
-	})
+	}))
 	o.BlockQuerierFunc, o.BlockChunkQuerierFunc = db.broken.querier, db.broken.chunkQuerier
 	o.BlockCompactionExcludeFunc = db.broken.idle
 	o.NoLockfile = true // there is one for both
+	if db.reload > 0 {
+		o.BlockReloadInterval = db.reload
+	}
 	begin := func(opened *tsdb.DB, err error) (*tsdb.DB, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the samples in %s: %w", dir, err)
 		}
 		f := tsdb.DefaultBlocksToDelete(opened)
 		usual.Store(&f)
+		gate.shut.Store(name == rawFolder) // the minutes have no head
 		return opened, nil
 	}
 	opened, err := begin(tsdb.Open(dir, log, nil, o, nil))

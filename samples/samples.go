@@ -51,6 +51,9 @@ type DB struct {
 	paused  atomic.Bool
 	setAway atomic.Int64 // blocks set aside since the start
 	broken  condemned
+	held    atomic.Bool   // a database waits for room
+	left    atomic.Bool   // the databases were not closed, for want of room
+	reload  time.Duration // how often blocks are looked for; 0: every minute
 	gone    gone
 
 	tapLock sync.Mutex

@@ -255,6 +255,9 @@ func (db *DB) Snapshot(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if db.cramped() {
+		return sereno.Errorf(sereno.Unavailable, "there is no room for a snapshot of the samples in %s: make room there", db.o.Dir)
+	}
 	for _, part := range []struct {
 		name string
 		of   *tsdb.DB

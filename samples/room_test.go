@@ -1,0 +1,140 @@
+package samples
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sereno"
+)
+
+// onSmallDisk runs the rest of a test in a process with mounts of its own, and
+// returns a folder that is a disk of so many megabytes; "" in the process that
+// waits for it.
+func onSmallDisk(t *testing.T, megabytes int) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: mounts a small disk")
+	}
+	const inside = "SERENO_TEST_SMALL_DISK"
+	if os.Getenv(inside) == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return ""
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+// fillUp takes up all the room there is.
+func fillUp(t *testing.T, dir string) (ballast string) {
+	t.Helper()
+	ballast = filepath.Join(dir, "ballast")
+	f, err := os.OpenFile(ballast, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	return ballast
+}
+
+// The chunks of the head find no room: nothing ends because of that, neither
+// while it runs nor when it stops or starts, and what was kept is there when
+// there is room again.
+func TestAFullDisk(t *testing.T) {
+	disk := onSmallDisk(t, 64)
+	if disk == "" {
+		return
+	}
+	dir := filepath.Join(disk, "samples")
+	open := func() *DB {
+		db := New(options(t, dir))
+		db.reload = 2 * time.Second
+		db.Know(devices(1, time.Second))
+		return db
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("never: " + what)
+			}
+		}
+	}
+	kept := func(db *DB) {
+		t.Helper()
+		if got := len(looksOf(t, db, 1, 0, 1<<62)); got != 1000 {
+			t.Errorf("%d looks of 1000", got)
+		}
+	}
+
+	db := open()
+	stop := start(t, db)
+	var looks []sereno.Result
+	for i := range 1000 { // several chunks
+		looks = append(looks, answered(1, time.Duration(i)*time.Second, time.Duration(i)*time.Microsecond))
+	}
+	db.Keep(looks)
+	until("written", func() bool { return db.Usage().Waiting == 0 && len(looksOf(t, db, 1, 0, 1<<62)) == 1000 })
+	ballast := fillUp(t, disk)
+	until("held", db.held.Load)
+	kept(db)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	until("let through", func() bool {
+		files, err := filepath.Glob(filepath.Join(dir, "raw", "chunks_head", "0*"))
+		return err == nil && !db.held.Load() && len(files) > 0
+	})
+	kept(db)
+	fillUp(t, disk)
+	until("held", db.held.Load)
+	stop()
+
+	again := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- again.Run(ctx) }()
+	until("waits for room", func() bool { return again.Room() != nil })
+	if again.Ready() {
+		t.Error("opened without room")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kept(again)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
