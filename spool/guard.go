@@ -11,8 +11,10 @@ import (
 )
 
 // A Guard sees to it that spans and incidents can be written when the disk
-// fills up: it stops what takes the most room first, then gives up a reserve
-// that was set aside, and takes both back when there is room again.
+// fills up: it stops what takes the most room first. A reserve was set aside for
+// what is written then; a slice of it is given up when a write finds no room,
+// and not before, for whoever else writes may be faster. Both are taken back
+// when there is room again.
 //
 // A guard without a Reserve.Size has nothing to give up. All may be called from
 // anywhere.
@@ -24,6 +26,7 @@ type Guard struct {
 	mu     sync.Mutex
 	pause  func(bool)
 	level  level
+	said   string    // the last sentence
 	fullAt time.Time // when somebody last found the disk full
 	failed bool      // the reserve could not be made, and that was said
 }
@@ -34,7 +37,7 @@ type level uint8
 const (
 	calm  level = iota
 	tight       // samples wait for room
-	full        // and the reserve is given up
+	full        // and what is written takes from the reserve
 )
 
 // afterFull is how long after a write found the disk full it is not believed to
@@ -45,8 +48,8 @@ const afterFull = 15 * time.Second
 // measure of what is little; held how much of it there is; recent, that a write
 // has just found the disk full.
 //
-// Samples stop below half a reserve of room and go on from a whole one; the
-// reserve goes below an eighth and comes back when a whole one stays besides.
+// Samples stop below half a reserve of room and go on from a whole one; below an
+// eighth the disk counts as full, until a whole one stays besides the reserve.
 func (l level) next(free, size, held int64, recent bool) level {
 	switch {
 	case recent || free < size/8:
@@ -86,13 +89,10 @@ func (g *Guard) look() error {
 	measure := max(size, Fitting(smallReserve, all))
 	held := g.Reserve.Held()
 	to := g.level.next(free, measure, held, time.Since(g.fullAt) < afterFull)
-	if to == full && held > 0 {
-		g.give()
-	}
 	if to != full && held < size {
 		g.reserve(size, free >= size-held+measure)
 	}
-	g.become(to, free)
+	g.become(to, g.Reserve.Held() > 0, free)
 	return nil
 }
 
@@ -109,57 +109,62 @@ func (g *Guard) reserve(size int64, room bool) {
 	g.failed = err != nil
 }
 
-// become acts on a change of level.
-func (g *Guard) become(to level, free int64) {
-	from := g.level
-	if g.level = to; from == to {
+// become acts on a change of level, or of whether there is a reserve on a full
+// disk.
+func (g *Guard) become(to level, holds bool, free int64) {
+	from, said := g.level, g.said
+	g.level = to
+	g.said = sentence(to, holds)
+	if g.said == said {
 		return
 	}
-	if g.pause != nil && (from == calm || to == calm) {
+	if g.pause != nil && (from == calm) != (to == calm) {
 		g.pause(to != calm)
 	}
 	if to == calm {
 		g.Log.Info("there is room on the disk again; samples are kept again", "folder", filepath.Dir(g.Reserve.Path), "free_bytes", free)
 	} else {
-		g.Log.Error(g.sentence(), "folder", filepath.Dir(g.Reserve.Path), "free_bytes", free)
+		g.Log.Error(g.said, "folder", filepath.Dir(g.Reserve.Path), "free_bytes", free)
 	}
 	if g.Told != nil {
-		g.Told(g.sentence())
+		g.Told(g.said)
 	}
 }
 
-// sentence says what is wrong.
-func (g *Guard) sentence() string {
+// sentence says what is wrong, "" if nothing is.
+func sentence(l level, holds bool) string {
 	switch {
-	case g.level == tight:
+	case l == tight:
 		return "the disk is nearly full: samples are not kept until there is room"
-	case g.level == full && g.Reserve.Size == 0:
-		return "the disk is full: samples are not kept, and spans and incidents may have to wait until there is room"
-	case g.level == full:
-		return "the disk is full: samples are not kept until there is room; the reserve is given up for spans and incidents"
+	case l == full && holds:
+		return "the disk is full: samples are not kept until there is room; spans and incidents are written into the reserve"
+	case l == full:
+		return "the disk is full and no reserve is left: samples are not kept, and spans and incidents may have to wait until there is room"
 	}
 	return ""
 }
 
-func (g *Guard) give() bool {
-	gave, err := g.Reserve.Give()
-	if err != nil {
-		g.Log.Error("the reserve cannot be given up", "err", err)
-	}
-	return gave
-}
-
-// MakeRoom is called by whoever found the disk full: samples stop, the reserve
-// is given up. It reports whether there was one, so that a second try may
-// succeed.
+// MakeRoom is called by whoever found the disk full: samples stop, a slice of
+// the reserve is given up. It reports whether there was any, so that another try
+// may succeed.
 func (g *Guard) MakeRoom(context.Context) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fullAt = time.Now()
-	gave := g.give()
+	gave, err := g.Reserve.Give()
+	if err != nil {
+		g.Log.Error("the reserve cannot be given up", "err", err)
+	}
 	free, _, _ := Room(filepath.Dir(g.Reserve.Path)) // for the log alone
-	g.become(full, free)
+	g.become(full, g.Reserve.Held() > 0, free)
 	return gave
+}
+
+// Fault returns what is wrong with the disk, "" if nothing is.
+func (g *Guard) Fault() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.said
 }
 
 // Held returns how many bytes the reserve holds now.

@@ -68,17 +68,26 @@ func (r Reserve) Make(size int64) (err error) {
 	return nil
 }
 
-// Give gives it up, and reports whether there was any.
+// A slice of the reserve is an eighth of what is left of it, and not less than
+// SQLite may want at once.
+const (
+	slice      = 8
+	leastSlice = 1 << 20
+)
+
+// Give gives a slice of it up, and reports whether there was any.
 func (r Reserve) Give() (bool, error) {
-	held := r.Held() > 0
-	// Cut first: on a disk without any room some file systems can shorten a
-	// file, but not remove one.
-	_ = os.Truncate(r.Path, 0)
-	err := errors.Join(removed(os.Remove(r.Path)), removed(os.Remove(r.Path+".new")))
-	if err != nil {
-		err = fmt.Errorf("give up the reserve: %w", err)
+	err := removed(os.Remove(r.Path + ".new"))
+	held := r.Held()
+	if held > 0 {
+		// Shortened, not removed: on a disk without any room some file systems
+		// can do only that.
+		err = errors.Join(err, os.Truncate(r.Path, max(0, held-max(held/slice, leastSlice))))
 	}
-	return held && r.Held() == 0, err
+	if err != nil {
+		err = fmt.Errorf("give up a part of the reserve: %w", err)
+	}
+	return r.Held() < held, err
 }
 
 func removed(err error) error {

@@ -217,7 +217,7 @@ func (s *Spool) through(ctx context.Context, e *ledger.Entry) error {
 func (s *Spool) keep(ctx context.Context, e *ledger.Entry, why error) error {
 	payload := encodeEntry(e)
 	err := s.put(payload)
-	if errors.Is(err, syscall.ENOSPC) && s.o.MakeRoom(ctx) {
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && s.o.MakeRoom(ctx) {
 		err = s.put(payload)
 	}
 	if err != nil {
