@@ -4,7 +4,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -57,10 +56,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer ln.Close()
 	guard := &spool.Guard{Reserve: spool.Reserve{Path: reservePath(cfg), Size: int64(cfg.Reserve)}, Log: log}
-	facts, err := openFacts(ctx, cfg, log)
-	if errors.Is(err, store.ErrFull) && guard.MakeRoom(ctx) {
-		facts, err = openFacts(ctx, cfg, log)
-	}
+	var facts *store.Store
+	err = inReserve(ctx, guard, func() (err error) { facts, err = openFacts(ctx, cfg, log); return err })
 	if err != nil || facts == nil {
 		return err
 	}
@@ -155,7 +152,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	applied, err := facts.ApplyFile(ctx, cfg.Devices, clk.Now())
+	var applied store.Applied
+	err = inReserve(ctx, guard, func() (err error) { applied, err = facts.ApplyFile(ctx, cfg.Devices, clk.Now()); return err })
 	if err != nil {
 		return inFile(err)
 	}

@@ -52,7 +52,7 @@ func reservePath(cfg *config.Config) string {
 // is nil without an error when ctx ended meanwhile.
 func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, guard *spool.Guard, now func() sereno.Instant, log *slog.Logger) (*storage, spool.Found, error) {
 	s := &storage{guard: guard, now: now, news: make(chan struct{}, 1)}
-	guard.Told = s.full
+	guard.Told, s.disk = s.full, guard.Fault() // that may be known already
 	if err := guard.Look(); err != nil {
 		return nil, spool.Found{}, err
 	}
@@ -77,7 +77,7 @@ func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, gua
 		case ctx.Err() != nil:
 			return nil, found, s.spool.Close()
 		}
-		if sereno.KindOf(err) != sereno.Unavailable {
+		if sereno.KindOf(err) != sereno.Unavailable && !errors.Is(err, store.ErrFull) {
 			return nil, found, errors.Join(err, s.spool.Close())
 		}
 		log.Warn("waiting for the database; nothing is watched until what waits for it is written", "err", err)
@@ -86,6 +86,16 @@ func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, gua
 		case <-time.After(factsPause):
 		}
 	}
+}
+
+// inReserve does what a start needs, and again for as long as it finds the disk
+// full and a slice of the reserve can be given up for it.
+func inReserve(ctx context.Context, guard *spool.Guard, do func() error) error {
+	err := do()
+	for errors.Is(err, store.ErrFull) && ctx.Err() == nil && guard.MakeRoom(ctx) {
+		err = do()
+	}
+	return err
 }
 
 // full notes what is wrong with the disk; see spool.Guard.
