@@ -138,7 +138,7 @@ func TestRefusals(t *testing.T) {
 		err    string // of a failure
 	}{
 		{"refused", problem(409, `{"title":"Conflict","detail":"name: \"a\" is taken"}`), "sereno: name: \"a\" is taken\n", ""},
-		{"refused for many reasons", problem(422, `{"detail":"x","errors":[{"location":"body.name","message":"too long"},{"message":"also\u001b[2J"}]}`), "sereno: name: too long\nalso\\x1b[2J\n", ""},
+		{"refused for many reasons", problem(422, `{"detail":"x","errors":[{"location":"body.name","message":"too long"},{"message":"also\u001b[2J"}]}`), "", "name: too long\nalso\x1b[2J"},
 		{"refused without a word", problem(403, ``), "sereno: the server answers 403 Forbidden\n", ""},
 		{"its own error", problem(500, `{"detail":"the log says more"}`), "", "the log says more"},
 		{"another program", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "", "does not answer as Sereno does"},
@@ -152,6 +152,33 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatWasAskedWronglyIsNamedByItsFlag(t *testing.T) {
+	for _, story := range []struct {
+		location, want string
+		command        []string
+	}{
+		{"query.step", "--by: too long", []string{"uptime"}},
+		{"query.step", "--step: too long", []string{"export", "looks"}},
+		{"query.step_seconds", "--step: too long", []string{"export", "looks"}},
+		{"query.limit", "--worst: too long", []string{"uptime"}},
+		{"query.from", "--from: too long", []string{"replay", "--device", "a"}},
+		{"query.loss_window", "--policy: too long", []string{"replay", "--device", "a"}},
+		{"query.zone", "--zone: too long", []string{"report"}},
+		{"", "too long", []string{"report"}},
+	} {
+		handle := func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			detail := strings.TrimPrefix(story.location+": too long", ": ")
+			fmt.Fprintf(w, `{"detail":%q,"errors":[{"location":%q,"message":"too long"}]}`, detail, story.location)
+		}
+		_, stderr, err := ask(t, handle, story.command...)
+		if err == nil || errors.Is(err, errNegative) || err.Error() != story.want || stderr != "" {
+			t.Errorf("%v, %s: got %v and %q, want %s", story.command, story.location, err, stderr, story.want)
+		}
 	}
 }
 

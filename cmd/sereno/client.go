@@ -203,8 +203,30 @@ func (c *client) device(ctx context.Context, name string) (api.Device, error) {
 
 func devicePath(id sereno.DeviceID) string { return fmt.Sprintf("/api/devices/%d", id) }
 
+// flagged names the flags of a command where the API names what it was asked.
+func flagged(cmd *cobra.Command, text string) string {
+	rest, ok := strings.CutPrefix(text, "query.")
+	if !ok {
+		return text
+	}
+	name, rest, ok := strings.Cut(rest, ": ")
+	if !ok {
+		return text
+	}
+	for _, flag := range map[string][]string{"step": {"by", "step"}, "step_seconds": {"step"}, "limit": {"worst"}}[name] {
+		if cmd.Flags().Lookup(flag) != nil {
+			return "--" + flag + ": " + rest
+		}
+	}
+	if cmd.Flags().Lookup(name) == nil && cmd.Flags().Lookup("policy") != nil {
+		name = "policy" // holds all of a policy's keys
+	}
+	return "--" + name + ": " + rest
+}
+
 // asking wraps the run of a command that uses the API: not found and refused
-// are negative answers, told on stderr; Ctrl-C is no error.
+// are negative answers, told on stderr; what was asked wrongly is wrong usage;
+// Ctrl-C is no error.
 func asking(run func(cmd *cobra.Command, c *client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := newClient(cmd)
@@ -216,6 +238,9 @@ func asking(run func(cmd *cobra.Command, c *client, args []string) error) func(*
 			return nil
 		}
 		if r, ok := errors.AsType[*refusal](err); ok && r.status < 500 {
+			if r.status == http.StatusUnprocessableEntity || r.status == http.StatusBadRequest {
+				return &refusal{r.status, flagged(cmd, r.text)}
+			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "sereno: %s\n", inertLines(r.text))
 			return errNegative
 		}

@@ -57,7 +57,7 @@ that is cut off ends with 2, and leaves no file behind.`,
 			default:
 				return fmt.Errorf("there is no export %q, only looks, spans, incidents, absences and responses", args[0])
 			}
-			return flagged(c.save(cmd, "/api/export/"+url.PathEscape(what), query, output))
+			return c.save(cmd, "/api/export/"+url.PathEscape(what), query, output)
 		}),
 	}
 	f := cmd.Flags()

@@ -42,7 +42,7 @@ each device; json has all of it.`,
 			if format == "html" && output == "" && isTerminal(cmd.OutOrStdout()) {
 				return errors.New("a page is of little use on a terminal: write it to a file with --output report.html, or choose --format csv or json")
 			}
-			return flagged(c.save(cmd, "/api/report", query, output))
+			return c.save(cmd, "/api/report", query, output)
 		}),
 	}
 	f := cmd.Flags()

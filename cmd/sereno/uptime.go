@@ -52,7 +52,7 @@ mean of its devices, and the time in which all of them were up.`,
 			query.Set("limit", strconv.Itoa(worst))
 			var u api.Uptime
 			if err := c.get(cmd.Context(), "/api/uptime", query, &u); err != nil {
-				return flagged(err)
+				return err
 			}
 			if asJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), u)
@@ -76,18 +76,6 @@ mean of its devices, and the time in which all of them were up.`,
 	f.IntVar(&worst, "worst", 10, "how many of the worst devices of a group to show")
 	addServerFlag(cmd)
 	return cmd
-}
-
-// flagged names the flags of a command where the API names what it was asked.
-func flagged(err error) error {
-	if r, ok := err.(*refusal); ok { //nolint:errorlint // it was made by the client itself
-		for _, name := range [][2]string{{"query.step: ", "--by: "}, {"query.step_seconds: ", "--step: "}, {"query.limit: ", "--worst: "}, {"query.", "--"}} {
-			if rest, found := strings.CutPrefix(r.text, name[0]); found {
-				return &refusal{r.status, name[1] + rest}
-			}
-		}
-	}
-	return err
 }
 
 func printUptime(w io.Writer, u api.Uptime, by string) error {
