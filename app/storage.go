@@ -61,7 +61,7 @@ func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, gua
 	var err error
 	s.spool, found, err = spool.Open(facts, spool.Options{
 		Dir: filepath.Join(cfg.Data, "spool"), MaxBytes: int64(cfg.Spool), Now: now, Log: log,
-		Waits:    func(err error) bool { return sereno.KindOf(err) == sereno.Unavailable || errors.Is(err, store.ErrFull) },
+		Waits:    waits,
 		Full:     func(err error) bool { return local && errors.Is(err, store.ErrFull) },
 		MakeRoom: guard.MakeRoom,
 		Told:     s.told,
@@ -96,6 +96,16 @@ func inReserve(ctx context.Context, guard *spool.Guard, do func() error) error {
 		err = do()
 	}
 	return err
+}
+
+// waits reports whether what a store did not take may wait on disk for it, also
+// when somebody has to act first. What another Sereno has taken over by now it
+// also books.
+func waits(err error) bool {
+	if errors.Is(err, store.ErrAway) {
+		return sereno.KindOf(err) != sereno.Conflict
+	}
+	return sereno.KindOf(err) == sereno.Unavailable || errors.Is(err, store.ErrFull)
 }
 
 // full notes what is wrong with the disk; see spool.Guard.

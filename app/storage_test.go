@@ -17,6 +17,7 @@ import (
 	"sereno/ledger"
 	"sereno/spool"
 	"sereno/store"
+	"sereno/store/postgrestest"
 )
 
 func TestOnlyAFaultThatLastsIsTold(t *testing.T) {
@@ -122,3 +123,53 @@ func leave(t *testing.T, cfg *config.Config, a sereno.Absence) string {
 type away struct{}
 
 func (away) Commit(context.Context, *ledger.Entry) error { return store.ErrAway }
+
+// A primary that became a standby needs a person, and takes nothing until then:
+// what is found meanwhile is on disk, as it is while a database is away.
+func TestWhatAReadOnlyDatabaseDoesNotTakeWaitsOnDisk(t *testing.T) {
+	server := postgrestest.Start(t)
+	cfg := config.Default()
+	cfg.Data, cfg.Database = t.TempDir(), server.Database(t)
+	log := slog.New(slog.DiscardHandler)
+	facts, err := store.Open(t.Context(), cfg.Database, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer facts.Close()
+	guard := &spool.Guard{Reserve: spool.Reserve{Path: reservePath(cfg)}, Log: log}
+	s, _, err := newStorage(t.Context(), facts, cfg, guard, func() sereno.Instant { return sereno.At(time.Now()) }, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.spool.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-done, s.spool.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+
+	server.Exec(t, "postgres", `ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()`)
+	server.Exec(t, "postgres", `SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'`)
+	away := sereno.Absence{Begin: 1_600_000_000_000_000, End: 1_600_000_060_000_000, Cause: sereno.Suspended}
+	for i := range 3 { // the first finds the connection broken
+		away.Begin++
+		if err := s.spool.Commit(t.Context(), &ledger.Entry{Absences: []sereno.Absence{away}}); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if u := s.spool.Usage(); u.Entries != 3 {
+		t.Errorf("%d entries wait", u.Entries)
+	}
+
+	server.Exec(t, "postgres", `ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`)
+	for s.spool.Idle() != nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	list, _, err := facts.Absences(t.Context(), store.AbsenceQuery{})
+	if err != nil || len(list) != 3 {
+		t.Errorf("booked are %v, %v", list, err)
+	}
+}
