@@ -569,7 +569,7 @@ func (c *course) settle(certain, start Instant) {
 			if s.Proof >= start || s.Begin <= all[0].Begin {
 				continue
 			}
-			unseen := s.Status == Unknown && s.Begin > c.latest // no look tells
+			unseen := s.Status == Unknown && s.Begin > c.state.Evidence // no look tells
 			if s.Begin < doubtful && s.Proof <= certain && !unseen {
 				continue
 			}
@@ -641,7 +641,9 @@ func (c *course) agrees(look *Result) (Span, bool) {
 
 // anew reports whether looks began anew just before this one, so that the
 // state then is known, and gives the span that says so.
-func (c *course) anew() (Span, bool) { return c.open.Span, c.open.Begin != 0 && c.open.Cause == CauseNew }
+func (c *course) anew() (Span, bool) {
+	return c.open.Span, c.open.Begin != 0 && c.open.Cause == CauseNew
+}
 
 // take begins at a look that says what was recorded.
 func (c *course) take(s Span, look *Result) {

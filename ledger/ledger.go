@@ -362,7 +362,10 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 	if status.Answered() && w.state.Again(policy, r.At, status) {
 		return true
 	}
-	l.lapse(w, policy, r.At)
+	window := w.loss
+	if l.lapse(w, policy, r.At); w.loss != window {
+		status = w.judge(r, policy) // what was before counts no more
+	}
 	l.next(w, policy, r, status)
 	l.doubt(w, r)
 	return true
@@ -373,15 +376,16 @@ func (l *Ledger) fold(r *sereno.Result) bool {
 func (l *Ledger) next(w *watch, policy *sereno.Policy, r *sereno.Result, status sereno.Status) {
 	look := *r
 	look.Status = status
-	if status == sereno.Degraded {
-		look.Reason = cmp.Or(policy.Explain(r, w.loss), r.Reason)
-	}
 	state, ch := w.state.Next(*policy, look)
 	if w.proof != nil && !ch.IsZero() {
-		if l.decide(w, true); w.state.Status == sereno.Unknown {
+		window := w.loss
+		if l.decide(w, true); w.loss != window {
 			look.Status = w.judge(r, policy) // what was before counts no more
 		}
 		state, ch = w.state.Next(*policy, look)
+	}
+	if look.Status == sereno.Degraded && !ch.IsZero() {
+		ch.Reason = cmp.Or(policy.Explain(r, w.loss), r.Reason)
 	}
 	if w.proof != nil && r.Status != sereno.Unknown {
 		w.waited = append(w.waited, *r)
