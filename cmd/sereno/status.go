@@ -67,8 +67,8 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 	}
 	var err error
 	if p.Items, err = list[api.Device](ctx, c, "/api/devices", statusFigures(p.Statistics.Devices.Total), 0); err != nil {
-		if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusServiceUnavailable && p.Statistics.Storage.Fault != nil {
-			p.Verdict = p.counts() + p.unwritten()
+		if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusServiceUnavailable {
+			p.Verdict = p.counts() + cmp.Or(p.unwritten(), " Attention: "+inert(r.text)+".") // nothing may have had to be written yet
 			return p, nil
 		}
 		return p, err

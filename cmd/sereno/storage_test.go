@@ -12,17 +12,17 @@ func TestStatusTellsThatStorageFails(t *testing.T) {
 		name  string
 		lists bool
 		want  string
+		told  string // by the statistics
 	}{
-		{"and yet the store can be read", true, "All is calm: 3 devices up. Attention: the disk is full.\n"},
-		{"and cannot be read", false, "Of 3 devices 2 are up, 1 down, 0 degraded, 0 not known; which they are cannot be read just now. Attention: the database cannot be reached.\n"},
+		{"and yet the store can be read", true, "All is calm: 3 devices up. Attention: the disk is full.\n", `{"now":"2026-11-21T12:00:00Z","devices":{"total":3,"up":3},"storage":{"status":"degraded","fault":"the disk is full"}}`},
+		{"and cannot be read", false, "Of 3 devices 2 are up, 1 down, 0 degraded, 0 not known; which they are cannot be read just now. Attention: the database cannot be reached.\n", away},
+		{"and nothing had to be written yet", false, "Of 3 devices 3 are up, 0 down, 0 degraded, 0 not known; which they are cannot be read just now. Attention: the database cannot be reached; ask again later.\n", `{"now":"2026-11-21T12:00:00Z","devices":{"total":3,"up":3},"storage":{"status":"ok"}}`},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			out, _, _ := ask(t, func(w http.ResponseWriter, r *http.Request) {
 				switch {
-				case r.URL.Path == "/api/statistics" && story.lists:
-					fmt.Fprint(w, `{"now":"2026-11-21T12:00:00Z","devices":{"total":3,"up":3},"storage":{"status":"degraded","fault":"the disk is full"}}`)
 				case r.URL.Path == "/api/statistics":
-					fmt.Fprint(w, away)
+					fmt.Fprint(w, story.told)
 				case story.lists:
 					fmt.Fprint(w, `{"items":[],"next_cursor":null}`)
 				default:
