@@ -81,6 +81,10 @@ const leastBytes = 16_000_000
 // that goes at once.
 const parts = 16
 
+// mostSegment is how large a segment may be, however much may wait: at start it
+// is read as a whole.
+const mostSegment = 64 << 20
+
 func openQueue(dir string, maxBytes int64, maxAge time.Duration, log *slog.Logger) (*queue, error) {
 	q := &queue{
 		dir: dir, maxBytes: maxBytes, maxAge: maxAge, log: log,
@@ -213,7 +217,7 @@ func (q *queue) appendPart(looks []look, identify func(sereno.CheckID) (identity
 	s.add(n, len(record), first, newest)
 	q.appended += uint64(n)
 	q.dirty = true
-	if s.bytes >= q.maxBytes/parts || time.Duration(s.newest-s.first)*time.Millisecond >= q.maxAge/parts {
+	if s.bytes >= min(q.maxBytes/parts, mostSegment) || time.Duration(s.newest-s.first)*time.Millisecond >= q.maxAge/parts {
 		if err := q.end(); err != nil {
 			return err
 		}

@@ -51,7 +51,9 @@ type lane struct {
 	dir    string
 	log    *slog.Logger
 	post   *poster
-	queue  atomic.Pointer[queue] // nil until it is open, and after its end
+	queue  atomic.Pointer[queue] // nil until it is open
+
+	unwritten bool // nothing could be written to it last, and that was told; Run's own
 
 	sent, failures, refused atomic.Uint64 // samples, requests, looks
 }
@@ -179,7 +181,15 @@ func (s *Sender) write(spare []look) []look {
 	s.pending = spare[:0]
 	s.mu.Unlock()
 	if len(pending) > 0 {
-		s.each(func(l *lane, q *queue) { l.check("write to the queue", q.append(pending, s.identify)) })
+		s.each(func(l *lane, q *queue) {
+			err := q.append(pending, s.identify)
+			if err != nil && !l.unwritten {
+				l.log.Error("could not write to the queue: until it can be written again, samples are dropped, and counted", "err", err)
+			} else if err == nil && l.unwritten {
+				l.log.Info("the queue is written again")
+			}
+			l.unwritten = err != nil
+		})
 	}
 	return pending
 }
