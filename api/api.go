@@ -41,6 +41,9 @@ type Plan interface {
 	// history.
 	Replace(ctx context.Context, d sereno.Device) (sereno.Device, error)
 	Remove(ctx context.Context, id sereno.DeviceID) error
+	// Purge deletes all that is remembered of a device that was removed. One
+	// that is still watched is a Conflict. Cut short, it may be called again.
+	Purge(ctx context.Context, id sereno.DeviceID) error
 }
 
 // Facts is what was written down.
@@ -49,6 +52,7 @@ type Facts interface {
 	Device(ctx context.Context, id sereno.DeviceID) (sereno.Device, error)
 	DeviceByName(ctx context.Context, name string) (sereno.Device, error)
 	CountDevices(ctx context.Context) (int, error)
+	Tombstones(ctx context.Context, name string) ([]store.Tombstone, error)
 	Spans(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error]
 	Incidents(ctx context.Context, q store.IncidentQuery) ([]sereno.Incident, string, error)
 	Absences(ctx context.Context, q store.AbsenceQuery) ([]sereno.Absence, string, error)
@@ -97,6 +101,7 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	d := &desk{Options: o, huma: humago.New(mux, describe(o.Version))}
 	d.registerDevices()
+	d.registerPurge()
 	d.registerHistory()
 	d.registerUptime()
 	d.registerIncidents()

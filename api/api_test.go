@@ -60,6 +60,11 @@ func (w *world) Remove(ctx context.Context, id sereno.DeviceID) error {
 	return err
 }
 
+func (w *world) Purge(ctx context.Context, id sereno.DeviceID) error {
+	_, err := w.Store.Purge(ctx, id)
+	return err
+}
+
 func (w *world) Live(_ context.Context, checks []sereno.CheckID) (live []ledger.Live, err error) {
 	for _, id := range checks {
 		if l, ok := w.live[id]; ok {

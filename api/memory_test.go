@@ -43,6 +43,10 @@ func (m *memory) Replace(_ context.Context, d sereno.Device) (sereno.Device, err
 
 func (m *memory) Remove(context.Context, sereno.DeviceID) error { return m.fail }
 
+func (m *memory) Purge(context.Context, sereno.DeviceID) error { return m.fail }
+
+func (m *memory) Tombstones(context.Context, string) ([]store.Tombstone, error) { return nil, m.fail }
+
 func (m *memory) Devices(_ context.Context, q store.DeviceQuery) ([]sereno.Device, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -99,8 +99,10 @@ func Run(ctx context.Context, o Options) error {
 		MaxBytes: int64(cfg.SamplesSize), OutOfOrder: cfg.SamplesOutOfOrder, Log: log,
 	})
 	keep, know, usage := kept.Keep, kept.Know, kept.Usage
+	end, erase := func(checks []sereno.CheckID) { kept.End(checks, clk.Now()) }, kept.Delete
 	if cfg.SamplesOff {
 		keep, know, usage = nil, func([]sereno.Device) {}, nil
+		end, erase = func([]sereno.CheckID) {}, func(context.Context, []sereno.CheckID) error { return nil }
 	}
 	guard.Spare(kept.Pause)
 	catalog := new(prometheus.Catalog)
@@ -146,6 +148,7 @@ func Run(ctx context.Context, o Options) error {
 	plan = newPlan(planParts{
 		store: facts, idle: storage.spool.Idle, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
 		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: func(d []sereno.Device) { know(d); catalog.Know(d); outbox.Know(d) }, forget: catalog.Forget,
+		end: end, erase: erase,
 	})
 
 	count, err := facts.CountDevices(ctx)
@@ -200,7 +203,7 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("resolve names", resolver.Run)
 	parts.start("measure the disk", disk.Run)
 	parts.start("drop what is too old", (&retainer{
-		drop:    func(ctx context.Context) error { return facts.Retain(ctx, cfg.Retention, clk.Now()) },
+		drop:    func(ctx context.Context) error { return retain(ctx, facts, cfg.Retention, clk.Now(), log) },
 		pending: clk.Pending, log: log,
 	}).Run)
 	parts.start("read the meters", (&bookkeeper{read: facts.ReadMeters, log: log}).Run)

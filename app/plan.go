@@ -39,10 +39,12 @@ type planParts struct {
 	log      *slog.Logger
 	idle     func() error // an error while what was found waits to be written
 	resolver *resolve.Resolver
-	beyond   func(netip.Addr) bool   // beyond this machine?
-	outside  func(bool)              // told whether anything beyond this machine is watched
-	know     func([]sereno.Device)   // told whose checks are, before their first look
-	forget   func([]sereno.DeviceID) // told which are watched no longer
+	beyond   func(netip.Addr) bool                         // beyond this machine?
+	outside  func(bool)                                    // told whether anything beyond this machine is watched
+	know     func([]sereno.Device)                         // told whose checks are, before their first look
+	forget   func([]sereno.DeviceID)                       // told which are watched no longer
+	end      func([]sereno.CheckID)                        // told which are not looked at from now on
+	erase    func(context.Context, []sereno.CheckID) error // deletes their looks
 }
 
 func newPlan(parts planParts) *plan {
@@ -132,6 +134,27 @@ func (p *plan) Remove(ctx context.Context, id sereno.DeviceID) error {
 	return p.enact(ctx, []sereno.Device{gone}, nil)
 }
 
+// Purge deletes the history of a device that was removed: its looks first, for
+// once the facts have gone nobody knows which looks were its own. Cut short, it
+// may be called again.
+func (p *plan) Purge(ctx context.Context, id sereno.DeviceID) error {
+	if err := p.idle(); err != nil { // something of it may wait
+		return err
+	}
+	gone, err := p.store.Removed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := p.erase(ctx, gone.Checks); err != nil {
+		return err
+	}
+	if _, err := p.store.Purge(ctx, id); err != nil {
+		return err
+	}
+	p.log.Info("purged the history of a device that was removed", "device", gone.Name, "id", int64(id))
+	return nil
+}
+
 // Apply makes the devices of the configuration file those that are watched
 // because of it.
 func (p *plan) Apply(ctx context.Context, devices []sereno.Device) (store.Applied, error) {
@@ -207,6 +230,7 @@ func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
 	if err := errors.Join(p.ledger.Forget(ctx, gone), p.ledger.Watch(ctx, places)); err != nil {
 		return err
 	}
+	p.end(idle) // after the ledger has given on the last looks at them
 	p.schedule.Set(items)
 	p.outside(len(p.distant) > 0)
 	return nil

@@ -4,7 +4,20 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"sereno"
+	"sereno/store"
 )
+
+// retain drops what is too old at now, and says so when that is doubted.
+func retain(ctx context.Context, facts *store.Store, r store.Retention, now sereno.Instant, log *slog.Logger) error {
+	believed, err := facts.Retain(ctx, r, now)
+	if err == nil && believed != now {
+		log.Warn("much time has passed since old facts were last dropped: in case the clock is wrong, only a month of them goes at once; if it is wrong, set it",
+			"clock", now, "dropped_as_of", believed)
+	}
+	return err
+}
 
 // A retainer drops, once a day, what is older than it is to be kept.
 type retainer struct {

@@ -28,6 +28,9 @@ func (db *DB) Delete(ctx context.Context, checks []sereno.CheckID) error {
 	if err != nil || len(checks) == 0 {
 		return err
 	}
+	if db.held.Load() || db.left.Load() {
+		return sereno.Errorf(sereno.Unavailable, "the disk is full, and the samples wait for room: make room there and try again")
+	}
 	// First, so that a roll-up that reads the looks now is followed by another
 	// deletion, however this one ends.
 	db.gone.add(checks)

@@ -47,7 +47,16 @@ func (s *Store) KeptFrom(ctx context.Context) (from sereno.Instant, err error) {
 //
 // Before spans are dropped the meters are read at the cut, so that all figures
 // from there on stay what they were.
-func (s *Store) Retain(ctx context.Context, r Retention, now sereno.Instant) error {
+//
+// A clock that is wrong by years, and believed, must not cost years of facts: to
+// Retain, time goes on by at most MaxAdvance from one call to the next. It is to
+// be called daily then, also when everything is kept for ever. It returns the
+// instant that it went by, which is before now after a leap or a long absence.
+func (s *Store) Retain(ctx context.Context, r Retention, now sereno.Instant) (believed sereno.Instant, err error) {
+	now, err = s.advance(ctx, now)
+	if err != nil {
+		return now, err
+	}
 	var errs []error
 	if r.Spans > 0 {
 		errs = append(errs, s.dropSpans(ctx, s.spanCut(now.Add(-r.Spans))))
@@ -69,7 +78,29 @@ func (s *Store) Retain(ctx context.Context, r Retention, now sereno.Instant) err
 			return err
 		}))
 	}
-	return errors.Join(errs...)
+	return now, errors.Join(errs...)
+}
+
+// MaxAdvance is how far time goes on between two calls of Retain, at most.
+const MaxAdvance = 31 * 24 * time.Hour
+
+// advance notes until when retention believes time to have come, and returns
+// it. A clock that goes back is believed at once: that drops nothing.
+func (s *Store) advance(ctx context.Context, now sereno.Instant) (believed sereno.Instant, err error) {
+	err = s.write(ctx, "note the time of the retention", func(tx *sql.Tx) error {
+		var last sereno.Instant
+		err := tx.QueryRow(`SELECT coalesce((SELECT kept_from_us FROM cuts WHERE class = 'now'), 0)`).Scan((*int64)(&last))
+		if err != nil {
+			return err
+		}
+		if believed = now; last != 0 {
+			believed = min(now, last.Add(MaxAdvance))
+		}
+		_, err = tx.Exec(`INSERT INTO cuts (class, kept_from_us) VALUES ('now', $1)
+			ON CONFLICT (class) DO UPDATE SET kept_from_us = excluded.kept_from_us`, int64(believed))
+		return err
+	})
+	return believed, err
 }
 
 // spanCut moves a cut back to where spans can be cut.
@@ -291,28 +322,36 @@ func (s *Store) Tombstones(ctx context.Context, name string) (list []Tombstone, 
 	return list, err
 }
 
-// Purge deletes all that is remembered of a device that was removed, in small
-// steps; cut short, it may be called again. A device that still lives is a
-// Conflict, one that is not there NotFound. Its checks are returned, for whoever
-// keeps their looks.
-func (s *Store) Purge(ctx context.Context, id sereno.DeviceID) (checks []sereno.CheckID, err error) {
+// Removed returns the removed device with an id. A device that still lives is a
+// Conflict, one that is not there NotFound.
+func (s *Store) Removed(ctx context.Context, id sereno.DeviceID) (t Tombstone, err error) {
+	t.ID = id
 	err = s.read(ctx, "read a removed device", func(tx *sql.Tx) error {
-		var removed int64
-		err := tx.QueryRowContext(ctx, `SELECT deleted_us FROM devices WHERE id = $1`, int64(id)).Scan(&removed)
+		err := tx.QueryRowContext(ctx, `SELECT name, created_us, deleted_us FROM devices WHERE id = $1`, int64(id)).
+			Scan(&t.Name, (*int64)(&t.Created), (*int64)(&t.Removed))
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return sereno.Errorf(sereno.NotFound, "there is no device with the id %d, living or removed", id)
-		case err == nil && removed == 0:
-			return sereno.Errorf(sereno.Conflict, "the device with the id %d is still watched: remove it first", id)
+		case err == nil && t.Removed == 0:
+			return sereno.Errorf(sereno.Conflict, "%s is still watched: remove it first", t.Name)
 		case err != nil:
 			return err
 		}
-		checks, err = query(ctx, tx, `SELECT id FROM checks WHERE device_id = $1 ORDER BY id`, []any{int64(id)}, scanCheckID)
+		t.Checks, err = query(ctx, tx, `SELECT id FROM checks WHERE device_id = $1 ORDER BY id`, []any{int64(id)}, scanCheckID)
 		return err
 	})
+	return t, err
+}
+
+// Purge deletes all that is remembered of a device that was removed, in small
+// steps; cut short, it may be called again. Errors are those of Removed. Its
+// checks are returned, for whoever keeps their looks.
+func (s *Store) Purge(ctx context.Context, id sereno.DeviceID) (checks []sereno.CheckID, err error) {
+	gone, err := s.Removed(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	checks = gone.Checks
 	// The latest first: what is left begins with the check, whenever it is cut
 	// short.
 	for _, of := range []struct{ table, column string }{{"spans", "end_us"}, {"meters", "at_us"}, {"days", "day"}, {"policies", "since_us"}} {

@@ -22,7 +22,7 @@ func newDevices() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addServerFlag(cmd)
-	cmd.AddCommand(newDevicesAdd(), newDevicesList(), newDevicesShow(), newDevicesRemove())
+	cmd.AddCommand(newDevicesAdd(), newDevicesList(), newDevicesShow(), newDevicesRemove(), newDevicesRemoved(), newDevicesPurge())
 	return cmd
 }
 
@@ -245,7 +245,7 @@ func newDevicesRemove() *cobra.Command {
 					return err
 				}
 				if !asJSON(cmd) {
-					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer watched; its history stays\n", inert(d.Name)); err != nil {
+					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer watched; its history stays (sereno devices purge deletes it)\n", inert(d.Name)); err != nil {
 						return err
 					}
 				}

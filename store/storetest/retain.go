@@ -55,7 +55,7 @@ func retained(b *rig) {
 		b.must(err)
 
 		for range rapid.IntRange(1, 2).Draw(t, "times") {
-			b.must(b.Retain(b.Context(), store.Retention{Spans: keep}, now))
+			b.retain(store.Retention{Spans: keep}, now)
 		}
 		b.sound()
 		b.must(b.CheckMeters(b.Context()))
@@ -90,6 +90,66 @@ func retained(b *rig) {
 	})
 }
 
+// retain drops what is too old at now, which retention believes only after it
+// has come there step by step.
+func (b *rig) retain(r store.Retention, now sereno.Instant) {
+	b.Helper()
+	for range 1000 {
+		believed, err := b.Retain(b.Context(), store.Retention{}, now)
+		b.must(err)
+		if believed == now {
+			_, err := b.Retain(b.Context(), r, now)
+			b.must(err)
+			return
+		}
+	}
+	b.Fatalf("retention never comes to %v", now)
+}
+
+// retainedByAWrongClock drops no more than a month of facts a run, whatever the
+// clock says, and less retention at once.
+func retainedByAWrongClock(b *rig) {
+	const year = 365 * day
+	check := b.check("a")
+	begun := t0.Add(0)
+	var e ledger.Entry
+	for k := range 20 { // a change each half year
+		from := begun.Add(time.Duration(k) * year / 2)
+		e.Closed = append(e.Closed, sereno.Span{Check: check, Status: sereno.Status(k % 4), Begin: from, End: from.Add(year / 2)})
+	}
+	now := begun.Add(10 * year)
+	e.Open = []sereno.Span{{Check: check, Status: sereno.Up, Begin: now}}
+	b.commit(e)
+	run := func(keep time.Duration, at, wantBelieved sereno.Instant) (cut sereno.Instant) {
+		b.Helper()
+		believed, err := b.Retain(b.Context(), store.Retention{Spans: keep, Incidents: keep, Absences: keep, Days: keep}, at)
+		b.must(err)
+		if believed != wantBelieved {
+			b.Errorf("at %v retention goes by %v, want %v", at, believed, wantBelieved)
+		}
+		b.sound()
+		cut, err = b.KeptFrom(b.Context())
+		b.must(err)
+		if cut > wantBelieved.Add(-keep) || cut < wantBelieved.Add(-keep-32*day) {
+			b.Errorf("the cut is at %v, want about %v", cut, wantBelieved.Add(-keep))
+		}
+		return cut
+	}
+	run(8*year, now, now)
+	ahead := now.Add(30 * year) // believed, and wrong
+	leapt := now.Add(store.MaxAdvance)
+	run(8*year, ahead, leapt)
+	run(8*year, ahead, leapt.Add(store.MaxAdvance))
+	// Corrected: it goes by the truth at once, and what was dropped stays so.
+	believed, err := b.Retain(b.Context(), store.Retention{Spans: 8 * year}, now.Add(day))
+	b.must(err)
+	if believed != now.Add(day) {
+		b.Errorf("after the correction retention goes by %v", believed)
+	}
+	run(3*year, now.Add(2*day), now.Add(2*day)) // the operator keeps less
+	run(3*year, now.Add(20*day), now.Add(20*day))
+}
+
 // incidentsRetained drops incidents that closed, but none that another hangs
 // on, nor the latest.
 func incidentsRetained(b *rig) {
@@ -106,7 +166,7 @@ func incidentsRetained(b *rig) {
 		Absences:  []sereno.Absence{{Begin: at(1), End: at(2)}, {Begin: at(50), End: at(60)}},
 		Clock:     []sereno.ClockEvent{{At: at(3), Step: time.Hour}, {At: at(51), Step: time.Hour}},
 	})
-	b.must(b.Retain(b.Context(), store.Retention{Incidents: 50 * time.Second, Absences: 50 * time.Second}, at(100)))
+	b.retain(store.Retention{Incidents: 50 * time.Second, Absences: 50 * time.Second}, at(100))
 	b.sound()
 	left, _, err := b.Incidents(b.Context(), store.IncidentQuery{})
 	b.must(err)

@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"random lives tile and sum exactly", lives},
 		{"the older part of random lives is dropped", retained},
 		{"old incidents and absences are dropped", incidentsRetained},
+		{"a clock that is wrong drops little at once", retainedByAWrongClock},
 		{"a removed device is purged", purged},
 		{"meter readings and spans that are not up give the same figures", meters},
 		{"meters of the removed", deadMeters},

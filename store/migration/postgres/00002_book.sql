@@ -137,7 +137,8 @@ SELECT d.name AS device, d.address, c.name AS check_name, NULL::text AS measure,
     NULL::float8 AS score, NULL::timestamptz AS since, NULL::text AS reason, d.id AS device_id, c.id AS check_id
 FROM devices d JOIN checks c ON c.device_id = d.id WHERE false;
 
--- From when on a class of facts is kept: what ended before was dropped.
+-- From when on a class of facts is kept: what ended before was dropped. The
+-- class 'now' is the time that the latest run of the retention went by.
 CREATE TABLE cuts (
     class        TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     kept_from_us BIGINT NOT NULL

@@ -135,7 +135,8 @@ SELECT d.name AS device, d.address, c.name AS check_name, NULL AS measure, NULL 
     NULL AS score, NULL AS since, NULL AS reason, d.id AS device_id, c.id AS check_id
 FROM devices d JOIN checks c ON c.device_id = d.id WHERE 0;
 
--- From when on a class of facts is kept: what ended before was dropped.
+-- From when on a class of facts is kept: what ended before was dropped. The
+-- class 'now' is the time that the latest run of the retention went by.
 CREATE TABLE cuts (
     class        TEXT NOT NULL PRIMARY KEY,
     kept_from_us INTEGER NOT NULL
