@@ -133,16 +133,21 @@ func (s *Source) Begin() (write func(context.Context, io.Writer, func(Progress))
 	if !s.under.TryLock() {
 		return nil, sereno.Errorf(sereno.Conflict, "a backup is being made already: wait until it is done")
 	}
-	if s.Ready != nil {
-		if err := s.Ready(); err != nil {
-			s.under.Unlock()
-			return nil, err
-		}
+	if err := s.ready(); err != nil {
+		s.under.Unlock()
+		return nil, err
 	}
 	return func(ctx context.Context, w io.Writer, progress func(Progress)) (Manifest, error) {
 		defer s.under.Unlock()
 		return s.write(ctx, w, progress)
 	}, nil
+}
+
+func (s *Source) ready() error {
+	if s.Ready == nil {
+		return nil
+	}
+	return s.Ready()
 }
 
 func (s *Source) write(ctx context.Context, w io.Writer, progress func(Progress)) (Manifest, error) {
@@ -173,6 +178,9 @@ func (s *Source) write(ctx context.Context, w io.Writer, progress func(Progress)
 
 func (s *Source) build(ctx context.Context, b *builder) error {
 	ledger, settled := s.Now() // before the facts: they are as new at least
+	if err := s.ready(); err != nil {
+		return err // else what was settled may wait for the store since Begin
+	}
 	err := s.Facts.Dump(ctx, func(schema int64) error {
 		return b.document(headName, Head{Format, s.Version, schema, b.made, ledger, settled})
 	}, func(t store.Table, rows iter.Seq2[store.Row, error]) error { return b.table(ctx, t, rows) })

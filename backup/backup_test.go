@@ -486,3 +486,30 @@ func TestRapidRestores(t *testing.T) {
 		}
 	})
 }
+
+// What was settled when a backup says so is in it: between being asked for and
+// being read the store may have failed, and what was found since waits.
+func TestABackupThatWouldLackWhatWaitsIsNone(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	waits := false
+	source := &backup.Source{
+		Facts: s, Scratch: filepath.Join(t.TempDir(), "scratch"),
+		Now: func() (ledger, settled sereno.Instant) { return t0, t0 },
+		Ready: func() error {
+			if waits {
+				return sereno.Errorf(sereno.Unavailable, "something waits")
+			}
+			return nil
+		},
+	}
+	write, err := source.Begin()
+	must(t, err)
+	waits = true
+	if _, err := write(t.Context(), io.Discard, nil); sereno.KindOf(err) != sereno.Unavailable {
+		t.Errorf("the error is %v", err)
+	}
+	waits = false
+	_, err = source.Write(t.Context(), io.Discard, nil)
+	must(t, err)
+}
