@@ -107,3 +107,28 @@ func TestLateLooksAreKept(t *testing.T) {
 	has("in a snapshot", db)
 	stop()
 }
+
+// The log of the latest looks counts when there are too many bytes, and blocks
+// go for it.
+func TestTheLogCountsForTheSize(t *testing.T) {
+	o, _ := filled(t)
+	db, stop := reopen(t, o)
+	settle(t, db)
+	u := db.Usage()
+	stop()
+	if u.LogBytes < 1000 || u.RawBytes < 1000 {
+		t.Fatalf("%d bytes of log, %d of blocks", u.LogBytes, u.RawBytes)
+	}
+	for _, test := range []struct {
+		most int64
+		gone bool
+	}{{u.RawBytes + 2*u.LogBytes, false}, {u.RawBytes + 1000, true}} {
+		o.MaxBytes = test.most
+		db, stop = reopen(t, o)
+		raw := db.opened.Load().raw
+		if gone := len(tsdb.DefaultBlocksToDelete(raw)(raw.Blocks())) > 0; gone != test.gone {
+			t.Errorf("%d bytes at most, %d of blocks, %d of log: blocks go: %v", test.most, u.RawBytes, u.LogBytes, gone)
+		}
+		stop()
+	}
+}

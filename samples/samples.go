@@ -32,7 +32,7 @@ type Options struct {
 	Dir             string        // holds raw, minutes and set-aside
 	Retention       time.Duration // of raw looks; they go in whole blocks, so some stay a tenth longer
 	RollupRetention time.Duration // of minutes; 0: a year
-	MaxBytes        int64         // of raw blocks, without the log of the latest looks; 0: no limit
+	MaxBytes        int64         // of raw blocks and the log of the latest looks; blocks go for it; 0: no limit
 	OutOfOrder      time.Duration // how late a look may come; 0: 24 h
 	Log             *slog.Logger  // nil: slog.Default()
 }
