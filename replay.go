@@ -393,8 +393,7 @@ func (c *course) look(look *Result) {
 		c.withdraw()
 	}
 	if look.At < c.silent && !look.Status.Answered() {
-		c.lapse(look.At)
-		c.state.Evidence = max(c.state.Evidence, look.At)
+		c.ignore(look)
 		return
 	}
 	if look.At <= c.state.Evidence {
@@ -408,6 +407,11 @@ func (c *course) look(look *Result) {
 	judged := *look
 	judged.Status = status
 	state, ch := c.state.Next(c.policy, judged)
+	if c.doubtful != nil && ch.Begin > c.doubtful.at { // what began later cannot have been proven before
+		c.withdraw()
+		c.ignore(look)
+		return
+	}
 	c.state = state
 	if !ch.IsZero() {
 		if ch.To == Degraded {
@@ -415,6 +419,12 @@ func (c *course) look(look *Result) {
 		}
 		c.record(ch)
 	}
+}
+
+// ignore takes a look for silence that proves nothing.
+func (c *course) ignore(look *Result) {
+	c.lapse(look.At)
+	c.state.Evidence = max(c.state.Evidence, look.At)
 }
 
 // lapse does as the ledger does. Silence that is not to be believed was taken

@@ -76,6 +76,21 @@ func (w *world) identical(name string, id sereno.CheckID, from sereno.Instant) s
 	return done
 }
 
+// alarms fails unless the spans of a check that hangs on nothing tell as many
+// alarms as it had incidents.
+func (w *world) alarms(id sereno.CheckID) {
+	w.t.Helper()
+	opened := 0
+	for _, in := range w.incidents {
+		if in.Check == id {
+			opened++
+		}
+	}
+	if n := sereno.Alarms(w.spans(id), w.starts, w.begin); n != opened {
+		w.t.Fatalf("%d alarms and %d incidents: %s", n, opened, w.tell(id))
+	}
+}
+
 // Whatever happens to hosts, plan, storage and process: the looks that were
 // kept, as samples keep them, give under the policies that were in force the
 // spans that were recorded.
@@ -123,13 +138,7 @@ func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
 			case "cut":
 				w.silent(from, at+length, "*")
 			case "route":
-				before := w.alive
-				w.alive = func(host string, when sereno.Instant) sereno.Status {
-					if t := when.Sub(w.begin); t >= sec(from) && t < sec(at+length) {
-						return sereno.Unknown
-					}
-					return before(host, when)
-				}
+				w.noRoute(from, at+length)
 			case "absence":
 				w.absent(sec(at+length), sereno.Suspended)
 			case "restart":
@@ -170,10 +179,7 @@ func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
 				for _, s := range w.open {
 					mark = max(mark, s.Proof)
 				}
-				w.found = []sereno.Absence{{Begin: mark, End: w.now.Add(sec(length)), Cause: sereno.Crash}}
-				w.now = w.now.Add(sec(length))
-				w.stuck = false
-				w.restartedAs(devices, settled, "gw")
+				w.killed(devices, mark, settled, sec(length))
 			case "pause":
 				devices[i].Paused = !devices[i].Paused
 				w.place(devices[i])
@@ -192,8 +198,120 @@ func TestAReplayOfWhatWasKeptIsWhatWasRecorded(t *testing.T) {
 			id := d.Checks[0].ID
 			w.identical(d.Name, id, w.begin)
 			w.identical(d.Name+", later", id, late)
+			if d.Parents == nil && d.Name[0] == 's' {
+				w.alarms(id)
+			}
 		}
 	})
+}
+
+// noRoute leaves this machine without a route from one time to another.
+func (w *world) noRoute(from, to float64) {
+	before := w.alive
+	w.alive = func(host string, when sereno.Instant) sereno.Status {
+		if t := when.Sub(w.begin); t >= sec(from) && t < sec(to) {
+			return sereno.Unknown
+		}
+		return before(host, when)
+	}
+}
+
+// killed ends the process now, and starts it again after a while.
+func (w *world) killed(devices []sereno.Device, mark, settled sereno.Instant, off time.Duration) {
+	w.found = []sereno.Absence{{Begin: mark, End: w.now.Add(off), Cause: sereno.Crash}}
+	w.now = w.now.Add(off)
+	w.stuck = false
+	w.restartedAs(devices, settled, "gw")
+}
+
+// Histories that a replay once told otherwise.
+func TestAReplayOfHardHistories(t *testing.T) {
+	quick := sereno.Policy{Interval: sec(0.5), Timeout: sec(0.5), Fall: 1, Rise: 1, LossWindow: sec(5)}
+	with := func(change func(p *sereno.Policy)) sereno.Policy {
+		p := quick
+		change(&p)
+		return p
+	}
+	slow := with(func(p *sereno.Policy) { p.Interval, p.Timeout = sec(10), sec(1) })
+	for _, h := range []struct {
+		name   string
+		policy sereno.Policy
+		live   func(w *world, d []sereno.Device)
+	}{
+		{"silence was taken back long before nothing was seen for too long", quick, func(w *world, d []sereno.Device) {
+			w.silent(0.6, 10, "*")
+			w.silent(7.6, 13, "a")
+			w.pass(sec(8))
+			w.stuck = true // so the book does not say that it saw again
+			w.pass(sec(12.9))
+			w.killed(d, w.begin.Add(sec(8)), w.begin.Add(sec(8)), sec(0.1))
+		}},
+		{"looks from after an isolation whose end was not written", with(func(p *sereno.Policy) { p.Fall = 3 }), func(w *world, d []sereno.Device) {
+			w.silent(2.4, 22, "a")
+			w.silent(3, 20, "*")
+			w.pass(sec(18))
+			w.stuck = true
+			w.pass(sec(23.9))
+			w.killed(d, w.begin.Add(sec(18)), w.begin.Add(sec(18)), sec(0.2))
+		}},
+		{"a degradation was proven before the silence that it began with was taken back", with(func(p *sereno.Policy) {
+			p.Interval, p.Timeout, p.Fall, p.RTTAbove = sec(3), sec(1), 3, 90*time.Millisecond
+		}), func(w *world, d []sereno.Device) {
+			w.rtt = func(_ string, at sereno.Instant) time.Duration {
+				if t := at.Sub(w.begin); t > sec(9) && t < sec(12) {
+					return 100 * time.Millisecond
+				}
+				return time.Millisecond
+			}
+			w.silent(13, 15, "a")
+			w.pass(sec(14.4))
+			d[0].Checks[0].Policy = quick
+			w.place(d[0])
+			w.silent(15.8, 17.2, "*")
+		}},
+		{"loss from before a proof that was taken back counts no more", with(func(p *sereno.Policy) { p.Rise, p.LossAbove = 2, 0.1 }), func(w *world, _ []sereno.Device) {
+			w.silent(1.2, 2, "*")
+		}},
+		{"two starts, and between them nothing was seen", quick, func(w *world, d []sereno.Device) {
+			w.noRoute(1.1, 12.2)
+			w.pass(sec(1.1))
+			w.now = w.begin.Add(sec(3.1))
+			w.restartedAs(d, w.begin.Add(sec(1.1)), "gw")
+			w.pass(sec(12.1))
+			w.restartedAs(d, w.begin.Add(sec(10.1)), "gw")
+		}},
+		{"nothing seen under the policy that came after a start", slow, func(w *world, d []sereno.Device) {
+			w.noRoute(10, 14)
+			w.pass(sec(10.5))
+			w.restartedAs(d, w.begin.Add(sec(10.4)), "gw")
+			w.pass(sec(10.6))
+			d[0].Checks[0].Policy = quick
+			w.place(d[0])
+		}},
+		{"an absence was found by the start, and one was written before it", quick, func(w *world, d []sereno.Device) {
+			w.pass(sec(5))
+			w.absent(sec(9), sereno.Suspended)
+			w.pass(sec(9.3))
+			w.killed(d, w.now, w.now.Add(-sec(0.1)), sec(3))
+			w.pass(sec(20))
+			id := d[0].Checks[0].ID
+			w.kept[id] = w.kept[id][:len(w.kept[id])-1]
+			w.killed(d, w.now, w.now.Add(-sec(1)), sec(3))
+		}},
+	} {
+		t.Run(h.name, func(t *testing.T) {
+			for phase := range sereno.CheckID(20) { // looks are due at other times for each
+				d := []sereno.Device{{Name: "a", Checks: []sereno.Check{{ID: 100 + phase, Policy: h.policy}}}}
+				w := newWorld(t, d, "gw")
+				h.live(w, d)
+				w.pass(w.now.Sub(w.begin) + sec(40))
+				done := w.identical(h.name, 100+phase, w.begin)
+				if done.From >= done.Until {
+					t.Fatal("nothing was said")
+				}
+			}
+		})
+	}
 }
 
 func drawPolicy(t *rapid.T) sereno.Policy {
