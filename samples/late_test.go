@@ -1,6 +1,7 @@
 package samples
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -132,3 +133,24 @@ func TestTheLogCountsForTheSize(t *testing.T) {
 		stop()
 	}
 }
+
+// Where nothing is kept, nothing is looked for: not in fifty years of pieces.
+func TestLooksOfNothing(t *testing.T) {
+	db := New(options(t, t.TempDir()))
+	start(t, db)
+	ctx := &counted{Context: t.Context()}
+	for r, err := range db.Looks(ctx, 1, 0, day) {
+		t.Errorf("%v, %v", r, err)
+	}
+	if ctx.asked > 100 {
+		t.Errorf("the samples were asked %d times", ctx.asked)
+	}
+}
+
+// counted counts how often it is asked whether it has ended.
+type counted struct {
+	context.Context
+	asked int
+}
+
+func (c *counted) Err() error { c.asked++; return c.Context.Err() }

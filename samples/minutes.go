@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -26,7 +27,8 @@ import (
 // looks come in, but read from the raw database, once its blocks have reached
 // two hours further: exact whatever came late, restarted or was repaired in
 // between, at no cost for a look, and without eight more series for each check
-// in memory. Until then the looks themselves are there.
+// in memory. Until then the looks themselves are there. A look that comes later
+// still, as after a clock was put back by hours, is not in its minute.
 const (
 	MinuteSent = "sereno_minute_sent"
 	MinuteLost = "sereno_minute_lost"
@@ -71,11 +73,11 @@ type minuteReader struct {
 
 func readMinutes(ctx context.Context, q storage.ChunkQuerier, first, last int64, check sereno.CheckID) *minuteReader {
 	r := &minuteReader{
-		sent: read(ctx, q, first, last, MinuteSent, check, local),
-		lost: read(ctx, q, first, last, MinuteLost, check, local),
+		sent: read(ctx, q, first, last, MinuteSent, check),
+		lost: read(ctx, q, first, last, MinuteLost, check),
 	}
 	for i, label := range quantileLabels {
-		r.rtt[i] = read(ctx, q, first, last, MinuteRTT, check, local, labels.MustNewMatcher(labels.MatchEqual, "quantile", label))
+		r.rtt[i] = read(ctx, q, first, last, MinuteRTT, check, labels.MustNewMatcher(labels.MatchEqual, "quantile", label))
 		r.ahead[i] = r.rtt[i].next()
 	}
 	return r
@@ -168,7 +170,7 @@ func (db *DB) rollUpRange(ctx context.Context, open *opened, begin, end int64) (
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	each := func(name string) storage.ChunkSeriesSet {
-		return q.Select(ctx, true, untrimmed(begin, end-1), labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name))
+		return q.Select(ctx, true, untrimmed(begin, end-1), labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
 	}
 	ups, rtts := each(Up), each(RTT)
 	pace := pace{share: 3}

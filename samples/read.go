@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -45,12 +46,12 @@ const piece = 2 * time.Hour
 // block turns out to be broken it is set aside, and that piece is read again.
 func (db *DB) looks(ctx context.Context, open *opened, check sereno.CheckID, from, to sereno.Instant, yield func(sereno.Result) bool) error {
 	first, last := span(from, to)
-	if since, ok := oldest(open.raw); ok {
-		first = max(first, since)
+	since, ok := oldest(open.raw)
+	until, _ := newest(open.raw)
+	if !ok {
+		return nil // piece by piece of nothing would take long
 	}
-	if until, ok := newest(open.raw); ok {
-		last = min(last, until)
-	}
+	first, last = max(first, since), min(last, until)
 	var found []sereno.Result
 	for first <= last {
 		end := min(last, first+piece.Milliseconds()-1)
@@ -77,7 +78,7 @@ func looksOnce(ctx context.Context, raw *tsdb.DB, check sereno.CheckID, first, l
 		return found, err
 	}
 	defer q.Close()
-	up, rtt := read(ctx, q, first, last, Up, check, local), read(ctx, q, first, last, RTT, check, local)
+	up, rtt := read(ctx, q, first, last, Up, check), read(ctx, q, first, last, RTT, check)
 	hasRTT := rtt.next()
 	for up.next() {
 		for hasRTT && rtt.t < up.t {
@@ -123,15 +124,13 @@ type reader struct {
 	spare       chunkenc.Iterator // used again, so that a chunk costs no memory
 }
 
-// read returns a reader of a check's series called name within [first, last].
-// An empty vantage is any.
-func read(ctx context.Context, q storage.ChunkQuerier, first, last int64, name string, check sereno.CheckID, vantage string, more ...*labels.Matcher) *reader {
+// read returns a reader of a check's series called name within [first, last],
+// seen from this process's vantage point.
+func read(ctx context.Context, q storage.ChunkQuerier, first, last int64, name string, check sereno.CheckID, more ...*labels.Matcher) *reader {
 	matchers := []*labels.Matcher{
 		labels.MustNewMatcher(labels.MatchEqual, "check", strconv.FormatInt(int64(check), 10)),
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name),
-	}
-	if vantage != "" {
-		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, "vantage", vantage))
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name),
+		labels.MustNewMatcher(labels.MatchEqual, "vantage", local),
 	}
 	set := q.Select(ctx, true, untrimmed(first, last), append(matchers, more...)...)
 	return &reader{ctx: ctx, first: first, last: last, set: set}
@@ -228,7 +227,7 @@ func (db *DB) Checks(ctx context.Context, from, to sereno.Instant) ([]sereno.Che
 		return nil, fmt.Errorf("list the checks that have samples: %w", err)
 	}
 	defer q.Close()
-	values, _, err := q.LabelValues(ctx, "check", nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, Up))
+	values, _, err := q.LabelValues(ctx, "check", nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, Up))
 	if err != nil {
 		return nil, fmt.Errorf("list the checks that have samples: %w", err)
 	}
