@@ -7,6 +7,7 @@ import (
 	"sereno/config"
 	"sereno/doctor"
 	"sereno/samples"
+	"sereno/spool"
 	"sereno/store"
 )
 
@@ -16,10 +17,7 @@ func examinations(cfg *config.Config, facts *store.Store, looks *samples.DB, sto
 	return func() []doctor.Examination {
 		list := []doctor.Examination{
 			doctor.Ledger(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()),
-			doctor.Waiting(func() (int, int64, error) {
-				u := storage.spool.Usage()
-				return u.Entries, u.Bytes, nil
-			}),
+			doctor.Spool(func() (spool.Left, error) { return spool.Left{Usage: storage.spool.Usage()}, nil }),
 		}
 		if !cfg.SamplesOff {
 			list = append(list, doctor.Samples(func(ctx context.Context) ([]string, error) { return looks.Verify(ctx) }))

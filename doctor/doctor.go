@@ -17,6 +17,7 @@ import (
 
 	"sereno"
 	"sereno/clock"
+	"sereno/spool"
 	"sereno/store"
 )
 
@@ -221,17 +222,34 @@ func (l *listener) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// Waiting tells of what waits on disk for the store.
-func Waiting(entries func() (n int, bytes int64, err error)) Examination {
+// Spool tells of what waits on disk for the store, and of what of it cannot be
+// read.
+func Spool(look func() (spool.Left, error)) Examination {
 	return Examination{"spool", func(context.Context) ([]Finding, error) {
-		n, bytes, err := entries()
-		if err != nil || n == 0 {
+		left, err := look()
+		if err != nil {
 			return nil, err
 		}
-		return []Finding{{
-			Text: fmt.Sprintf("%d entries (%d bytes) wait for the store", n, bytes),
-			Do:   "bring the database back, and start sereno serve: it writes them down, in order",
-		}}, nil
+		var found []Finding
+		if left.Entries > 0 {
+			found = append(found, Finding{
+				Text: fmt.Sprintf("transactions for the store wait on disk: %d (%d bytes)", left.Entries, left.Bytes),
+				Do:   "bring the database back, and start sereno serve: it writes them down, in order",
+			})
+		}
+		for _, path := range left.Unreadable {
+			found = append(found, Finding{
+				Text: path + " holds entries that cannot be read: it is damaged, or of a newer Sereno",
+				Do:   "start the newest Sereno that ran here; what is damaged it sets aside, and books that time as unknown",
+			})
+		}
+		for _, path := range left.SetAside {
+			found = append(found, Finding{
+				Text: path + " was set aside because it is damaged; what it said is booked as unknown",
+				Do:   "check the disk; remove the file when nobody needs it",
+			})
+		}
+		return found, nil
 	}}
 }
 
@@ -263,7 +281,7 @@ func Disk(folder, reserve string) Examination {
 		if reserve != "" {
 			if info, err := os.Stat(reserve); err != nil || info.Size() == 0 {
 				found = append(found, Finding{
-					Text: reserve + ", which keeps room for facts on a full disk, is not there",
+					Text: reserve + ", which keeps room for facts on a full disk, is not there or used up",
 					Do:   "make room: sereno serve sets it aside again by itself",
 				})
 			}

@@ -13,6 +13,7 @@ import (
 	"sereno"
 	"sereno/clock"
 	"sereno/doctor"
+	"sereno/spool"
 	"sereno/store"
 )
 
@@ -145,9 +146,15 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-func TestWaiting(t *testing.T) {
-	expect(t, look(t, doctor.Waiting(func() (int, int64, error) { return 0, 0, nil })))
-	expect(t, look(t, doctor.Waiting(func() (int, int64, error) { return 3, 99, nil })), "3 entries")
+func TestSpool(t *testing.T) {
+	examine := func(left spool.Left) doctor.Examination {
+		return doctor.Spool(func() (spool.Left, error) { return left, nil })
+	}
+	expect(t, look(t, examine(spool.Left{})))
+	expect(t, look(t, examine(spool.Left{Usage: spool.Usage{Entries: 3, Bytes: 99}})), "wait on disk: 3 (99 bytes)")
+	expect(t, look(t, examine(spool.Left{Unreadable: []string{"spool/1.entries"}})), "spool/1.entries", "cannot be read")
+	expect(t, look(t, examine(spool.Left{SetAside: []string{"spool/2.entries.damaged"}})), "spool/2.entries.damaged", "set aside")
+	expectFailed(t, doctor.Spool(func() (spool.Left, error) { return spool.Left{}, errors.New("no permission") }), "no permission")
 }
 
 func TestAnExaminationIsGivenUp(t *testing.T) {

@@ -112,6 +112,9 @@ and tells nothing of what was before.`,
 			if data == "" {
 				return errors.New("say with --data into which folder")
 			}
+			if err := nothingWaits(data); err != nil {
+				return err
+			}
 			f, size, err := openBackup(args[0])
 			if err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"sereno"
 	"sereno/doctor"
 	"sereno/samples"
+	"sereno/spool"
 	"sereno/store"
 )
 
@@ -81,6 +82,7 @@ func examine(cmd *cobra.Command, data, database string) (doctor.Report, error) {
 	if schema == store.LatestSchema() {
 		list = append(list, doctor.Ledger(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()))
 	}
+	list = append(list, doctor.Spool(func() (spool.Left, error) { return spool.Look(filepath.Join(data, "spool")) }))
 	list = append(list, doctor.Alive(data, func() sereno.Instant { return sereno.At(time.Now()) }))
 	looks := filepath.Join(data, "samples")
 	if _, err := os.Stat(looks); err == nil {
@@ -88,18 +90,34 @@ func examine(cmd *cobra.Command, data, database string) (doctor.Report, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return doctor.Report{}, fmt.Errorf("look for samples: %w", err)
 	}
-	list = append(list, doctor.Disk(data, ""))
-	return doctor.Examine(ctx, list, func(part string) {
+	return doctor.Examine(ctx, append(list, doctor.Disk(data, reserveOf(data, database))), func(part string) {
 		if isTerminal(cmd.ErrOrStderr()) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "\r\x1b[K%s\r", part)
 		}
 	})
 }
 
+// reserveOf is the path of the reserve of a Sereno that does not run, "" if it
+// never set one aside: whether it is to, only its configuration says.
+func reserveOf(data, database string) string {
+	folder := folderOf(database)
+	if folder == "" {
+		folder = data
+	}
+	path := filepath.Join(folder, "reserve")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
 // verifySamples opens the looks for as long as it takes to read them.
 func verifySamples(ctx context.Context, folder string) ([]string, error) {
 	const ever = 100 * 365 * 24 * time.Hour // what is examined is not tidied
 	db := samples.New(samples.Options{Dir: folder, Retention: ever, RollupRetention: ever, Log: quietLog()})
+	if err := db.Room(); err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- db.Run(ctx) }()
