@@ -326,17 +326,27 @@ func (d *desk) tracks(ctx context.Context, devices []sereno.Device, from, to ser
 }
 
 func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sereno.Instant, tracks [][]sereno.Span) error {
-	kept, err := d.Figures.KeptFrom(ctx)
-	if err != nil {
-		return fmt.Errorf("get from when spans are kept: %w", err)
-	}
-	from = min(max(from, kept), to) // what was dropped was not up
 	notUp := make(map[sereno.CheckID][]sereno.Span)
 	for s, err := range d.Figures.NotUp(ctx, checksOf(devices), from, to) {
 		if err != nil {
 			return fmt.Errorf("get what was not up: %w", err)
 		}
 		notUp[s.Check] = append(notUp[s.Check], s)
+	}
+	// Asked afterwards, so that nothing was dropped that it does not tell.
+	kept, err := d.Figures.KeptFrom(ctx)
+	if err != nil {
+		return fmt.Errorf("get from when spans are kept: %w", err)
+	}
+	if kept > from { // what was dropped was not up
+		from = min(kept, to)
+		for check, spans := range notUp {
+			spans = slices.DeleteFunc(spans, func(s sereno.Span) bool { return s.End != 0 && s.End <= from })
+			for i := range spans {
+				spans[i].Begin = max(spans[i].Begin, from)
+			}
+			notUp[check] = spans
+		}
 	}
 	for i, device := range devices {
 		checks := make([][]sereno.Span, len(device.Checks))

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,6 +14,8 @@ import (
 
 	"sereno"
 	"sereno/ledger"
+	"sereno/probe"
+	"sereno/store"
 )
 
 func TestWhatCannotBeAnsweredJustNowMayBeAskedAgain(t *testing.T) {
@@ -305,4 +310,59 @@ func TestTotalsAreExact(t *testing.T) {
 			t.Errorf("%s is %+v, %v", c.text, back, err)
 		}
 	}
+}
+
+// What ended before a cut is not known any more, by whichever way figures are
+// made, and also when the cut is made while they are.
+func TestFiguresBeforeACut(t *testing.T) {
+	w := newWorld(t)
+	w.now = noon.Add(-24 * time.Hour)
+	var made Device
+	w.do(201, "POST", "/api/devices", `{"name":"kiln","address":"192.0.2.1"}`, &made)
+	check, begin := made.Checks[0].ID, w.now
+	var e ledger.Entry
+	for _, hours := range []int{4, 4, 6} { // of them half up, half down: the last over midnight
+		for _, status := range []sereno.Status{sereno.Up, sereno.Down} {
+			s := sereno.Span{Check: check, Status: status, Begin: begin, Proof: begin, End: begin.Add(time.Duration(hours) * time.Hour / 2)}
+			begin = s.End
+			e.Closed = append(e.Closed, s)
+		}
+	}
+	e.Open = []sereno.Span{{Check: check, Status: sereno.Up, Begin: begin, Proof: begin}}
+	if err := w.Commit(t.Context(), &e); err != nil {
+		t.Fatal(err)
+	}
+	w.now = noon
+	cut := func() error {
+		_, err := w.Retain(t.Context(), store.Retention{Spans: time.Hour}, noon)
+		return err
+	}
+	w.Handler = New(Options{
+		Plan: w, Facts: w.Store, Watch: w, Figures: &cutting{w.Store, cut}, Kinds: []probe.Kind{fakeKind{}}, Version: "test",
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() sereno.Instant { return w.now },
+	})
+	for _, when := range []string{"while it is made", "afterwards"} {
+		f := w.uptime("device=kiln&window=24h").Figures
+		tallies, err := w.Tallies(t.Context(), []sereno.CheckID{check}, []store.Window{{From: noon.Add(-24 * time.Hour), To: noon}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := tallies[0][0]
+		if f.Up != Seconds(is.Up) || f.Down != Seconds(is.Down) || f.Unknown != Seconds(is.Unknown) || f.Outages != is.Outages || is.Unknown != 12*time.Hour {
+			t.Errorf("%s: by spans %+v\nby readings %+v", when, f, is)
+		}
+	}
+}
+
+// A cutting store is cut just before spans are read.
+type cutting struct {
+	*store.Store
+	cut func() error
+}
+
+func (c *cutting) NotUp(ctx context.Context, checks []sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error] {
+	if err := c.cut(); err != nil {
+		return func(yield func(sereno.Span, error) bool) { yield(sereno.Span{}, err) }
+	}
+	return c.Store.NotUp(ctx, checks, from, to)
 }
