@@ -118,11 +118,15 @@ func (w *watch) compare(all []*outage) (compared int) {
 			continue
 		}
 		compared++
-		for _, turn := range []struct{ booked, true time.Time }{{downs[0].Begin.Time(), o.from}, {downs[0].End.Time(), o.to}} {
+		for _, turn := range []struct {
+			name         string
+			booked, true time.Time
+		}{{"begin", downs[0].Begin.Time(), o.from}, {"end", downs[0].End.Time(), o.to}} {
 			d := turn.booked.Sub(turn.true)
 			from, to, exact := bookable(turn.true, absences)
 			if turn.booked.Before(from) || turn.booked.After(to) {
-				w.t.Errorf("%s: off by %v at %v, may be booked from %v to %v", name, d, turn.true, from, to)
+				const clock = "15:04:05.000"
+				w.t.Errorf("%s: the %s is off by %v: %s may be booked from %s to %s", name, turn.name, d.Round(time.Millisecond), turn.true.Format(clock), from.Format(clock), to.Format(clock))
 			}
 			if exact {
 				off = max(off, d.Abs())
