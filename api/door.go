@@ -42,7 +42,7 @@ func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 			refuse(w, http.StatusForbidden, "a page of another site may not change anything here")
 			return
 		}
-		if strings.HasPrefix(r.URL.Path, promQL) && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && costly(r) {
 			refuse(w, http.StatusForbidden, "a page of another site may not put questions here: they cost too much")
 			return
 		}
@@ -63,6 +63,21 @@ func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// costly reports whether a request reads so much that a page of another site,
+// which may not see the answer, must not be able to have it made. Somebody who
+// follows a link of that page may.
+func costly(r *http.Request) bool {
+	if strings.HasPrefix(r.URL.Path, promQL) {
+		return true
+	}
+	for _, path := range []string{"/api/backup", "/api/doctor", "/api/export/", "/api/replay", "/api/report"} {
+		if strings.HasPrefix(r.URL.Path, path) {
+			return r.Header.Get("Sec-Fetch-Dest") != "document"
+		}
+	}
+	return false
 }
 
 // loopbackHost reports whether a Host header names this machine and nothing

@@ -107,6 +107,10 @@ func TestAnotherSiteChangesNothing(t *testing.T) {
 		{"no type", "POST", "/api/devices", map[string]string{"Content-Type": ""}, 415},
 		{"nonsense as type", "POST", "/api/devices", map[string]string{"Content-Type": "a+b;c"}, 415},
 		{"another site reads, and may not see it", "GET", "/api/devices", map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 200},
+		{"another site has everything read, as a picture", "GET", "/api/doctor", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, 403},
+		{"another site has everything copied, as a frame", "GET", "/api/backup", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403},
+		{"another site has everything written out", "GET", "/api/export/looks", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"somebody follows a link of another site", "GET", "/api/report", map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 404}, // there is none in this server
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
