@@ -207,7 +207,7 @@ func Run(ctx context.Context, o Options) error {
 		pending: clk.Pending, log: log,
 	}).Run)
 	parts.start("read the meters", (&bookkeeper{read: facts.ReadMeters, log: log}).Run)
-	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log)) })
+	parts.start("tend the store", func(ctx context.Context) error { return facts.Run(ctx, clk.Now, untended(log, storage.tended)) })
 	if !cfg.SamplesOff {
 		parts.start("write down days", (&days{samples: kept, store: facts, now: clk.Now, log: log}).Run)
 	}

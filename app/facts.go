@@ -46,8 +46,9 @@ func openFacts(ctx context.Context, cfg *config.Config, log *slog.Logger) (*stor
 }
 
 // untended says when a store cannot be prepared for the months to come.
-func untended(log *slog.Logger) func(error) {
+func untended(log *slog.Logger, tended func(error)) func(error) {
 	return func(err error) {
+		tended(err)
 		if err == nil {
 			log.Info("the store has room for the months to come again")
 			return

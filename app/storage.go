@@ -29,6 +29,7 @@ type storage struct {
 	mu      sync.Mutex
 	fault   spool.Fault    // what is wrong with the store
 	disk    string         // and with the disk
+	months  string         // and with the partitions that are needed soon
 	faultAt sereno.Instant // since when fault is no zero
 	since   time.Time      // the same by the monotonic clock
 }
@@ -116,6 +117,29 @@ func (s *storage) full(fault string) {
 	s.tell()
 }
 
+// tended notes whether the store is prepared for the months to come; see
+// store.Store.Run. Away it is neither, and that is told anyhow.
+func (s *storage) tended(err error) {
+	if sereno.KindOf(err) == sereno.Unavailable {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.months = ""
+	if err != nil {
+		s.months = "the database has no partitions for the months to come, and spans of theirs may have to wait: the log says why"
+	}
+	s.tell()
+}
+
+// standing is what is wrong beside the store itself.
+func (s *storage) standing() string {
+	if s.disk != "" && s.months != "" {
+		return s.disk + "; " + s.months
+	}
+	return s.disk + s.months
+}
+
 // told notes what is wrong with the store; see spool.Options.
 func (s *storage) told(f spool.Fault) {
 	s.mu.Lock()
@@ -159,7 +183,7 @@ func (s *storage) Run(ctx context.Context, books *ledger.Ledger) error {
 func (s *storage) finding() (fault string, at sereno.Instant, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fault, at = s.disk, s.now()
+	fault, at = s.standing(), s.now()
 	if s.fault.Err == nil {
 		return fault, at, 0
 	}
@@ -196,7 +220,7 @@ func (s *storage) State() api.StorageState {
 	u := s.spool.Usage()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := api.StorageState{Fault: s.disk, Kept: s.fault.Err == nil || s.fault.Kept, Entries: u.Entries, Bytes: u.Bytes, Reserve: s.guard.Held()}
+	state := api.StorageState{Fault: s.standing(), Kept: s.fault.Err == nil || s.fault.Kept, Entries: u.Entries, Bytes: u.Bytes, Reserve: s.guard.Held()}
 	if s.fault.Err != nil {
 		if state.Fault != "" {
 			state.Fault += "; "

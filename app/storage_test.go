@@ -49,6 +49,42 @@ func TestOnlyAFaultThatLastsIsTold(t *testing.T) {
 	})
 }
 
+func TestMissingPartitionsAreTold(t *testing.T) {
+	s := &storage{now: func() sereno.Instant { return 1 }, news: make(chan struct{}, 1), spool: idle(t), guard: &spool.Guard{}}
+	told := func(want ...string) {
+		t.Helper()
+		fault, _, _ := s.finding()
+		for _, w := range want {
+			if !strings.Contains(fault, w) || !strings.Contains(s.State().Fault, w) {
+				t.Errorf("%q and %q do not mention %q", fault, s.State().Fault, w)
+			}
+		}
+		if len(want) == 0 && fault != "" {
+			t.Errorf("told %q", fault)
+		}
+	}
+	s.tended(store.ErrAway) // which is told as such
+	told()
+	s.tended(errors.New("must be owner of table spans"))
+	told("no partitions")
+	s.tended(store.ErrAway)
+	s.full("the disk is full")
+	told("the disk is full; ", "no partitions")
+	s.tended(nil)
+	s.full("")
+	told()
+}
+
+// idle is a spool in which nothing waits.
+func idle(t *testing.T) *spool.Spool {
+	t.Helper()
+	s, _, err := spool.Open(away{}, spool.Options{Dir: filepath.Join(t.TempDir(), "spool"), Now: func() sereno.Instant { return 1 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // What an earlier run could not write is in the store before anything is
 // watched; what is damaged is set aside, and costs certainty, not the start.
 func TestWhatWaitedIsWrittenBeforeAnythingIsWatched(t *testing.T) {
