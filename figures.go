@@ -110,7 +110,7 @@ const (
 )
 
 func (c Counting) means(s Status, cause Cause) meaning {
-	bad := false
+	var bad bool
 	switch {
 	case cause == CausePaused:
 		return leftOut

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,8 +16,7 @@ import (
 // second, but for five lost looks; its books say so.
 func replayed(t *testing.T) (*library, sereno.Device) {
 	t.Helper()
-	var l *library
-	l = newLibrary(t, func(o *Options) {
+	l := newLibrary(t, func(o *Options) {
 		o.Replays = o.Book.(Replays)
 		o.Watch = &world{now: noon.Add(-50 * time.Minute)}
 	})
@@ -123,5 +123,68 @@ func TestReplayRefusesWhatMakesNoSense(t *testing.T) {
 		if err != nil || answer.StatusCode/100 != 4 || !strings.Contains(body, c.want) {
 			t.Errorf("%s: %v %s, %s", c.query, err, answer.Status, body)
 		}
+	}
+}
+
+// BenchmarkReplayMonth asks for thirty days of a check that was looked at every
+// second and was down for five looks each hour, read from samples on disk.
+func BenchmarkReplayMonth(b *testing.B) {
+	const days = 30
+	l := newLibrary(b, func(o *Options) {
+		o.Replays = o.Book.(Replays)
+		o.Watch = &world{now: noon}
+	})
+	added, err := l.AddDevices(b.Context(), []sereno.Device{{
+		Name: "web1", Address: "192.0.2.1", Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}},
+	}}, noon.Add(-days*24*time.Hour))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.kept.Know(added)
+	check, born := added[0].Checks[0].ID, added[0].Created
+	dice := rand.New(rand.NewPCG(1, 2))
+	e := &ledger.Entry{Open: []sereno.Span{{Check: check, Status: sereno.Up, Begin: born.Add(time.Second), Proof: born.Add(time.Second)}}}
+	e.Closed = []sereno.Span{{Check: check, Cause: sereno.CauseNew, Begin: born, End: born.Add(time.Second), Proof: born}}
+	for hour := range days * 24 {
+		var looks []sereno.Result
+		from := born.Add(time.Duration(hour) * time.Hour)
+		for s := 1; s <= 3600; s++ {
+			r := sereno.Result{Check: check, At: from.Add(time.Duration(s) * time.Second), Status: sereno.Up, RTT: time.Duration(15e6 + 2e6*dice.NormFloat64())}
+			if s >= 1800 && s < 1805 {
+				r.Status, r.RTT = sereno.Down, 0
+			}
+			looks = append(looks, r)
+		}
+		l.kept.Keep(looks)
+		for l.kept.Usage().Waiting > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		down, up := from.Add(1800*time.Second), from.Add(1805*time.Second)
+		before := e.Open[0]
+		before.End = down
+		e.Closed = append(e.Closed, before, sereno.Span{Check: check, Status: sereno.Down, Begin: down, End: up, Proof: down.Add(2 * time.Second), Uncertainty: time.Second, Reason: "no reply in 1s"})
+		e.Open[0] = sereno.Span{Check: check, Status: sereno.Up, Begin: up, Proof: up.Add(time.Second), Uncertainty: time.Second}
+	}
+	if err := l.Commit(b.Context(), e); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct{ name, query string }{{"recorded", ""}, {"another", "&fall=5&rtt_above=20ms"}} {
+		b.Run(c.name, func(b *testing.B) {
+			r := request("GET", "/api/replay?device=web1&from="+born.String()+c.query, "")
+			var all Replayed
+			for b.Loop() {
+				answer := serve(l.Config.Handler, r)
+				if answer.Code != http.StatusOK {
+					b.Fatal(answer.Body)
+				}
+				if err := json.Unmarshal(answer.Body.Bytes(), &all); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if one := all.Items[0]; !one.Identical || one.Looks < days*86_400-60 || one.Recorded.Summary.Outages != days*24 {
+				b.Fatalf("%d looks, identical %v, %d outages", one.Looks, one.Identical, one.Recorded.Summary.Outages)
+			}
+			b.ReportMetric(float64(all.Items[0].Looks), "looks")
+		})
 	}
 }

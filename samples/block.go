@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -298,7 +299,7 @@ func (w *minuteWriter) writeIndex(ctx context.Context, before [len(minuteNames)]
 
 // series returns the labels of a column.
 func (o *minuteOwner) series(column int) labels.Labels {
-	text := append(make([]string, 0, 12), labels.MetricName, minuteNames[nameOf(column)])
+	text := append(make([]string, 0, 12), model.MetricNameLabel, minuteNames[nameOf(column)])
 	for i, label := range ownerLabels {
 		text = append(text, label, o.labels[i])
 	}
@@ -310,7 +311,7 @@ func (o *minuteOwner) series(column int) labels.Labels {
 
 // symbols returns every text of the index, sorted.
 func (w *minuteWriter) symbols() []string {
-	all := append([]string{"", labels.MetricName, "quantile"}, minuteNames[:]...)
+	all := append([]string{"", model.MetricNameLabel, "quantile"}, minuteNames[:]...)
 	all = append(all, ownerLabels[:]...)
 	all = append(all, quantileLabels[:]...)
 	for i := range w.owners {

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"sereno"
@@ -146,8 +146,8 @@ func newestOf(t *testing.T, db *DB, name, check string) (at sereno.Instant, v fl
 		t.Fatal(err)
 	}
 	defer q.Close()
-	var set storage.SeriesSet = q.Select(t.Context(), true, nil,
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name), labels.MustNewMatcher(labels.MatchEqual, "check", check))
+	set := q.Select(t.Context(), true, nil,
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name), labels.MustNewMatcher(labels.MatchEqual, "check", check))
 	for set.Next() {
 		for it := set.At().Iterator(nil); it.Next() != chunkenc.ValNone; {
 			ms, value := it.At()

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"sereno"
@@ -67,7 +68,7 @@ func (db *DB) Labels(name string, check sereno.CheckID, vantage sereno.VantageID
 	}
 	// Labels are few and stand still: ids, not names that change.
 	return labels.FromStrings(
-		labels.MetricName, name,
+		model.MetricNameLabel, name,
 		"check", strconv.FormatInt(int64(check), 10),
 		"device", strconv.FormatInt(int64(o.device), 10),
 		"kind", o.kind,

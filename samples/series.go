@@ -177,7 +177,7 @@ func (f *filling) withQuerier(open func(from, to int64) (storage.ChunkQuerier, e
 
 // counts fills in Sent and Lost, and nothing else.
 func (f *filling) counts(ctx context.Context, q storage.ChunkQuerier) error {
-	up := read(ctx, q, f.first, f.last, Up, f.check, local)
+	up := read(ctx, q, f.first, f.last, Up, f.check)
 	var b *Bucket
 	end := int64(math.MinInt64)
 	for up.next() {
@@ -196,7 +196,7 @@ func (f *filling) counts(ctx context.Context, q storage.ChunkQuerier) error {
 
 // times fills in RTT, and nothing else.
 func (f *filling) times(ctx context.Context, q storage.ChunkQuerier) error {
-	rtt := read(ctx, q, f.first, f.last, RTT, f.check, local)
+	rtt := read(ctx, q, f.first, f.last, RTT, f.check)
 	var values []float64
 	at, end := -1, int64(math.MinInt64) // the bucket of values
 	for rtt.next() {
@@ -275,12 +275,12 @@ func (f *filling) minutes(ctx context.Context, open *opened, since int64, hasRaw
 func (f *filling) latest(ctx context.Context, raw *tsdb.DB, first, last int64, rows []minute) ([]minute, error) {
 	part := filling{first: first, last: last}
 	err := part.withQuerier(raw.ChunkQuerier, func(q storage.ChunkQuerier) error {
-		fresh, err := countMinutes(nil, read(ctx, q, first, last, Up, f.check, local))
+		fresh, err := countMinutes(nil, read(ctx, q, first, last, Up, f.check))
 		if err != nil {
 			return err
 		}
 		rows = append(rows, fresh...)
-		_, err = timeMinutes(rows[len(rows)-len(fresh):], nil, read(ctx, q, first, last, RTT, f.check, local))
+		_, err = timeMinutes(rows[len(rows)-len(fresh):], nil, read(ctx, q, first, last, RTT, f.check))
 		return err
 	})
 	return rows, err

@@ -101,8 +101,8 @@ func (w *writer) append(ctx context.Context, store storage.Appendable, packets [
 	w.told = w.told[:0]
 	for _, p := range packets {
 		for i := range p {
-			switch err := w.one(app, &p[i]); {
-			case err == nil:
+			switch w.one(app, &p[i]) {
+			case nil:
 				w.newest = max(w.newest, p[i].at)
 				if p[i].rtt != fault {
 					taken++

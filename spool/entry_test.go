@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 func TestAnEntryOfANewerVersionIsTold(t *testing.T) {
 	w := encoder{}
 	w.number(entryVersion + 1)
-	if err := decodeEntry(w, new(ledger.Entry)); err != errNewer {
+	if err := decodeEntry(w, new(ledger.Entry)); !errors.Is(err, errNewer) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -221,7 +221,7 @@ func TestAnErrorThatIsNotStoragesAbsenceGoesBack(t *testing.T) {
 		s, _ := open(t, l, Options{Dir: folder(t), Told: func(f Fault) { told = append(told, f) }})
 		defer run(t, s)()
 		for range 2 {
-			if err := s.Commit(t.Context(), numbered(0)); err != l.err {
+			if err := s.Commit(t.Context(), numbered(0)); !errors.Is(err, l.err) {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -698,5 +698,53 @@ func TestAStopDoesNotWaitInVainForStorageThatHangs(t *testing.T) {
 		}
 		close(l.release)
 		stopped()
+	})
+}
+
+// A start that sets damaged entries aside and ends before it has said that the
+// time since is unknown leaves that to the next.
+func TestThatSomethingWasLostIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := folder(t)
+		l := &line{err: errAway}
+		s, _ := open(t, l, Options{Dir: dir})
+		stop := run(t, s)
+		commit(t, s, numbered(0))
+		commit(t, s, numbered(1))
+		stop()
+		files, err := filepath.Glob(filepath.Join(dir, "*.entries"))
+		if err != nil || len(files) != 1 {
+			t.Fatal(files, err)
+		}
+		b, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-6] ^= 1
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			s, found := open(t, l, Options{Dir: dir})
+			if want := (Found{Entries: 1, Lost: true, Until: t0}); i < 2 && found != want {
+				t.Errorf("start %d found %+v", i, found)
+			}
+			if i == 2 { // also when all that was left is written by now
+				l.set(nil, false)
+				if err := s.Drain(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Close()
+		}
+		for i, lost := range []bool{true, false} {
+			s, found := open(t, l, Options{Dir: dir})
+			if found.Lost != lost || lost && found.Until != t0 {
+				t.Errorf("after it is written, start %d found %+v", i, found)
+			}
+			stop := run(t, s)
+			commit(t, s, numbered(2))
+			stop()
+		}
 	})
 }

@@ -177,6 +177,9 @@ func describe(ctx context.Context, tx *sql.Tx, name string) (Table, error) {
 	}
 	defer none.Close()
 	columns, err := none.Columns()
+	if err == nil {
+		err = none.Err()
+	}
 	slices.Sort(columns)
 	return Table{name, columns}, err
 }
@@ -289,7 +292,7 @@ func (d *Draft) Put(ctx context.Context, t Table, rows []Row) error {
 				insert.Close()
 			}
 			prepared = len(part)
-			if insert, err = d.tx.PrepareContext(ctx, insertRows(have, prepared)); err != nil {
+			if insert, err = d.tx.PrepareContext(ctx, insertRows(have, prepared)); err != nil { //nolint:sqlclosecheck // closed above, whichever it is then
 				return fmt.Errorf("fill %s: %w", t.Name, err)
 			}
 		}

@@ -160,6 +160,9 @@ func TestEveryTableIsCopied(t *testing.T) {
 			t.Errorf("the table %s is in no copy", name)
 		}
 	}
+	if err := answer.Err(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestASumDoesNotDependOnTheOrder(t *testing.T) {

@@ -16,11 +16,11 @@ import (
 	"sereno/api"
 )
 
-// exports answers with rows, and with a trailer that tells of said rows.
-func exports(rows, said int, then func()) http.HandlerFunc {
+// exports answers with three rows, and with a trailer that tells of said rows.
+func exports(said int, then func()) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", api.RowsTrailer)
-		for i := range rows {
+		for i := range 3 {
 			fmt.Fprintf(w, "%d,up\r\n", i)
 		}
 		w.(http.Flusher).Flush()
@@ -39,9 +39,9 @@ func TestAnExportIsWrittenWholeOrNotAtAll(t *testing.T) {
 		handle http.HandlerFunc
 		want   string // of the error
 	}{
-		{"whole", exports(3, 3, nil), ""},
-		{"the server breaks off", exports(3, 3, func() { panic(http.ErrAbortHandler) }), "the connection to the server broke off (its log may say more) after 3 lines: what was written is not the whole"},
-		{"somebody in between closes it in order", exports(3, -1, nil), "broke off"},
+		{"whole", exports(3, nil), ""},
+		{"the server breaks off", exports(3, func() { panic(http.ErrAbortHandler) }), "the connection to the server broke off (its log may say more) after 3 lines: what was written is not the whole"},
+		{"somebody in between closes it in order", exports(-1, nil), "broke off"},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -75,7 +75,7 @@ func TestAnExportIsWrittenWholeOrNotAtAll(t *testing.T) {
 
 func TestAnExportThatIsStoppedIsNoSuccess(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	server := httptest.NewServer(exports(3, 3, func() { stop(); <-t.Context().Done() }))
+	server := httptest.NewServer(exports(3, func() { stop(); <-t.Context().Done() }))
 	t.Cleanup(server.CloseClientConnections)
 	var out bytes.Buffer
 	root := newRoot(strings.NewReader(""), &out, &out)

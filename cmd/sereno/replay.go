@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -123,7 +124,7 @@ func replayAll(ctx context.Context, c *client, query url.Values) ([]api.Replay, 
 }
 
 func isNotFound(err error) bool {
-	r, ok := err.(*refusal)
+	r, ok := errors.AsType[*refusal](err)
 	return ok && r.status == 404
 }
 

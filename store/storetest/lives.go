@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"sereno"
 	"sereno/ledger"
@@ -51,18 +52,18 @@ func pastLives(b *rig) {
 		{"an id", store.LifeQuery{Device: b1.ID}, says(b1, 1)},
 	} {
 		for _, limit := range []int{1, 100} {
-			got := ""
+			var got strings.Builder
 			for _, l := range pages(b, func(cursor string) ([]store.Life, string, error) {
 				c.q.Cursor, c.q.Limit = cursor, limit
 				return b.Lives(ctx, c.q)
 			}, func() {}) {
-				got += says(l.Device, len(l.Checks))
+				got.WriteString(says(l.Device, len(l.Checks)))
 				if gone := l.Removed != 0; gone != (l.ID == b1.ID) || gone && l.Removed != at(30) {
 					b.Errorf("%s: device %d was removed at %s", c.name, l.ID, l.Removed)
 				}
 			}
-			if got != c.want {
-				b.Errorf("%s, by %d: got %q, want %q", c.name, limit, got, c.want)
+			if got.String() != c.want {
+				b.Errorf("%s, by %d: got %q, want %q", c.name, limit, &got, c.want)
 			}
 		}
 	}
