@@ -155,8 +155,18 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	past := ledger.Past{Settled: mark.Settled}
+	if mark.Ledger.IsZero() {
+		past.Settled = newest // no sign of life is left but what was written
+	}
+	if waited.Lost { // and so is what was found after it
+		past.Settled = min(past.Settled, max(newest, waited.Until))
+	}
 	var applied store.Applied
-	err = inReserve(ctx, guard, func() (err error) { applied, err = facts.ApplyFile(ctx, cfg.Devices, clk.Now()); return err })
+	err = inReserve(ctx, guard, func() (err error) {
+		applied, err = facts.TakeUpFile(ctx, cfg.Devices, past.Settled, clk.Now())
+		return err
+	})
 	if err != nil {
 		return inFile(err)
 	}
@@ -165,13 +175,6 @@ func Run(ctx context.Context, o Options) error {
 		if devices, err = facts.AddDevices(ctx, thisMachine(), clk.Now()); err != nil {
 			return err
 		}
-	}
-	past := ledger.Past{Settled: mark.Settled}
-	if mark.Ledger.IsZero() {
-		past.Settled = newest // no sign of life is left but what was written
-	}
-	if waited.Lost { // and so is what was found after it
-		past.Settled = min(past.Settled, max(newest, waited.Until))
 	}
 	if past.Incidents, err = facts.OpenIncidents(ctx); err != nil {
 		return err

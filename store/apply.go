@@ -28,6 +28,16 @@ type Changed struct{ Old, New sereno.Device }
 // A name that is given twice or belongs to a device that is not from the file
 // is a Conflict, an unknown parent and a circle of parents are Invalid.
 func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sereno.Instant) (Applied, error) {
+	return s.applyFile(ctx, devices, now, now)
+}
+
+// TakeUpFile is ApplyFile at a start: nobody watched from seen to now, so that
+// what ends now was not known in between.
+func (s *Store) TakeUpFile(ctx context.Context, devices []sereno.Device, seen, now sereno.Instant) (Applied, error) {
+	return s.applyFile(ctx, devices, min(seen, now), now)
+}
+
+func (s *Store) applyFile(ctx context.Context, devices []sereno.Device, seen, now sereno.Instant) (Applied, error) {
 	wanted, err := normal(devices, deviceField)
 	if err != nil {
 		return Applied{}, err
@@ -36,7 +46,7 @@ func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sere
 		wanted[i].FromFile = true
 	}
 	var a Applied
-	err = s.writeSpans(ctx, "apply the file", only(now), func(tx *sql.Tx) error {
+	err = s.writeSpans(ctx, "apply the file", slices.Values([]sereno.Instant{seen, now}), func(tx *sql.Tx) error {
 		living := make(map[string]sereno.Device)
 		for d, err := range allDevices(ctx, tx) {
 			if err != nil {
@@ -50,7 +60,7 @@ func (s *Store) ApplyFile(ctx context.Context, devices []sereno.Device, now sere
 		a = compare(wanted, living)
 		// Removed first, so that nothing hangs on them; changed last, so that
 		// they can hang on the added.
-		p := &plan{store: s, tx: tx, now: now}
+		p := &plan{store: s, tx: tx, now: now, unseen: seen}
 		if err := p.remove(a.Removed); err != nil {
 			return err
 		}

@@ -97,7 +97,9 @@ type plan struct {
 	store *Store
 	tx    *sql.Tx
 	now   sereno.Instant
-	ids   map[string]sereno.DeviceID // living devices by name, as far as looked up
+	// since when nobody has watched; 0: somebody did until now
+	unseen sereno.Instant
+	ids    map[string]sereno.DeviceID // living devices by name, as far as looked up
 }
 
 // id returns the living device with a name, 0 if there is none.
@@ -312,6 +314,11 @@ func (p *plan) changeChecks(old sereno.Device, new *sereno.Device) error {
 
 // end sets tombstones on checks and closes their open spans and incidents.
 func (p *plan) end(checks []sereno.Check) error {
+	if p.unseen != 0 && p.unseen < p.now {
+		if err := p.lose(checks); err != nil {
+			return err
+		}
+	}
 	for _, text := range []string{
 		`INSERT INTO spans (` + spanColumns + `) SELECT check_id, $2, begin_us, status, cause, proof_us, uncertainty_us, reason
 			FROM states WHERE check_id = $1 AND begin_us < $2`,
@@ -323,6 +330,22 @@ func (p *plan) end(checks []sereno.Check) error {
 		}
 	}
 	return each(p.tx, `DELETE FROM states WHERE check_id = $1`, checks, func(c sereno.Check) []any { return []any{int64(c.ID)} })
+}
+
+// lose makes the status of checks unknown from the moment on since when nobody
+// has watched.
+func (p *plan) lose(checks []sereno.Check) error {
+	known := fmt.Sprintf(`check_id = $1 AND begin_us < $2 AND status <> %d`, sereno.Unknown)
+	for _, text := range []string{
+		`INSERT INTO spans (` + spanColumns + `) SELECT check_id, $2, begin_us, status, cause, proof_us, uncertainty_us, reason FROM states WHERE ` + known,
+		fmt.Sprintf(`UPDATE states SET begin_us = $2, proof_us = $2, uncertainty_us = 0, status = %d, cause = %d, reason = 'Sereno was not watching' WHERE `,
+			sereno.Unknown, sereno.CauseAbsence) + known,
+	} {
+		if err := each(p.tx, text, checks, func(c sereno.Check) []any { return []any{int64(c.ID), int64(p.unseen)} }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remove sets tombstones on devices and ends their checks.

@@ -299,6 +299,25 @@ func applied(b *rig) {
 	same(b, "what it says is left", third.Living, collect(b, b.AllDevices(ctx)))
 	same(b, "what is left", names(collect(b, b.AllDevices(ctx))), []string{"by hand 2"})
 	b.sound()
+
+	// Taken out of the file while Sereno was not running.
+	fourth, err := b.ApplyFile(ctx, []sereno.Device{device("down"), device("never seen")}, at(5))
+	b.must(err)
+	down, never := fourth.Added[0].Checks[0].ID, fourth.Added[1].Checks[0].ID
+	b.commit(ledger.Entry{
+		Closed: []sereno.Span{{Check: down, Status: sereno.Unknown, Cause: sereno.CauseNew, Begin: at(5), End: at(6), Proof: at(5)}},
+		Open:   []sereno.Span{{Check: down, Status: sereno.Down, Begin: at(6), Proof: at(8), Reason: "no reply in 1s"}},
+	})
+	_, err = b.TakeUpFile(ctx, nil, at(10), at(50))
+	b.must(err)
+	same(b, "a device that was down", collect(b, b.Spans(ctx, down, at(6), at(99))), []sereno.Span{
+		{Check: down, Status: sereno.Down, Begin: at(6), End: at(10), Proof: at(8), Reason: "no reply in 1s"},
+		{Check: down, Status: sereno.Unknown, Cause: sereno.CauseAbsence, Begin: at(10), End: at(50), Proof: at(10), Reason: "Sereno was not watching"},
+	})
+	same(b, "one that was never seen", collect(b, b.Spans(ctx, never, at(5), at(99))), []sereno.Span{
+		{Check: never, Status: sereno.Unknown, Cause: sereno.CauseNew, Begin: at(5), End: at(50), Proof: at(5)},
+	})
+	b.sound()
 }
 
 func appliedBadly(b *rig) {
