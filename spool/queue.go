@@ -38,6 +38,7 @@ type queue struct {
 	tail     *os.File   // the last segment, open to be appended to; nil
 	number   uint64     // of the latest record
 	unsynced bool       // files were removed, but that may not be on disk
+	lost     bool       // that something was set aside is noted in the folder
 }
 
 type segment struct {
@@ -58,6 +59,7 @@ const (
 	segmentSize = 8 << 20
 	suffix      = ".entries"
 	setAside    = ".damaged"
+	lostNote    = "lost" // until when all is known, in microseconds; there until what follows is written
 )
 
 var (
@@ -117,7 +119,9 @@ func openQueue(dir string, log *slog.Logger) (*queue, Found, error) {
 			}
 			break
 		}
-		found.Lost = true
+		if err := q.noteLost(found.Until); err != nil {
+			return nil, found, err
+		}
 		if err := q.putAside(i, rest); err != nil {
 			return nil, found, err
 		}
@@ -127,7 +131,42 @@ func openQueue(dir string, log *slog.Logger) (*queue, Found, error) {
 	}
 	q.segments = slices.DeleteFunc(q.segments, func(s *segment) bool { return s.entries == 0 && os.Remove(s.path) == nil })
 	found.Entries = q.usage().Entries
+	if noted, err := os.ReadFile(q.lostPath()); err == nil {
+		at, _ := strconv.ParseInt(string(noted), 10, 64) // else nothing is known to be there
+		found.Lost, found.Until, q.lost = true, sereno.Instant(at), true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, found, err
+	}
 	return q, found, nil
+}
+
+func (q *queue) lostPath() string { return filepath.Join(q.dir, lostNote) }
+
+// noteLost notes that all is known until a moment only: a start that ends before
+// it has booked the rest as unknown leaves that to the next one. A note that is
+// there already is of less.
+func (q *queue) noteLost(until sereno.Instant) error {
+	f, err := os.OpenFile(q.lostPath(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strconv.FormatInt(int64(until), 10))
+	return errors.Join(err, f.Sync(), f.Close(), syncFolder(q.dir))
+}
+
+// forgetLost removes the note.
+func (q *queue) forgetLost() error {
+	if !q.lost {
+		return nil
+	}
+	if err := removed(os.Remove(q.lostPath())); err != nil {
+		return err
+	}
+	q.lost = false
+	return nil
 }
 
 func (q *queue) newer(s *segment) error {

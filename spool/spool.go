@@ -74,8 +74,9 @@ type request struct {
 // Found says what an earlier run has left behind.
 type Found struct {
 	Entries int
-	// Lost says that some of it could not be read and was set aside. All that
-	// was judged up to Until is there, what came later may not be.
+	// Lost says that some of it could not be read and was set aside, by this
+	// start or by an earlier one that ended before its first Commit. All that was
+	// judged up to Until is there, what came later may not be.
 	Lost  bool
 	Until sereno.Instant
 }
@@ -168,6 +169,24 @@ func (s *Spool) Commit(ctx context.Context, e *ledger.Entry) error {
 	if s.entry != e {
 		s.entry, s.entryAt = e, s.o.Now()
 	}
+	err := s.take(ctx, e)
+	if err == nil {
+		s.booked()
+	}
+	return err
+}
+
+// booked forgets that something was lost: what the ledger says first after a
+// start is that the time since is unknown.
+func (s *Spool) booked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.queue.forgetLost(); err != nil {
+		s.o.Log.Warn("the note of what the spool has lost cannot be removed; the next start books more time as unknown than it has to", "err", err)
+	}
+}
+
+func (s *Spool) take(ctx context.Context, e *ledger.Entry) error {
 	if !s.waits() {
 		err := s.through(ctx, e)
 		switch {
