@@ -15,6 +15,7 @@ import (
 
 	"sereno"
 	"sereno/store"
+	"sereno/store/postgrestest"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -218,5 +219,19 @@ func TestACopyOfAnOlderSchema(t *testing.T) {
 	}
 	if v, err := s.Schema(t.Context()); err != nil || v != store.LatestSchema() {
 		t.Errorf("the schema is %d, %v", v, err)
+	}
+}
+
+// What a damaged backup says may be of any kind, and is met before the damage
+// is proven.
+func TestARowOfOtherKindsIsRefused(t *testing.T) {
+	for _, url := range []string{"sqlite:" + filepath.Join(t.TempDir(), "sereno.db"), postgrestest.Database(t)} {
+		table := store.Table{Name: "starts", Columns: []string{"at_us", "settled_us", "version"}}
+		err := store.Restore(t.Context(), url, store.LatestSchema(), func(d *store.Draft) error {
+			return d.Put(t.Context(), table, []store.Row{{int64(1), int64(1), "1"}, {int64(2), 1.5, "1"}})
+		}, slog.New(slog.DiscardHandler))
+		if err == nil {
+			t.Errorf("%.8s takes it", url)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -617,6 +618,11 @@ func (d *Draft) putTogether(t Table, rows []Row) error {
 			return err
 		}
 		d.months.learn(made) // of no use to anybody if the draft fails
+	}
+	for _, row := range rows { // a column is an array of one kind
+		if !slices.EqualFunc(row, rows[0], func(a, b any) bool { return reflect.TypeOf(a) == reflect.TypeOf(b) }) {
+			return sereno.Errorf(sereno.Invalid, "a row of %s holds other kinds of values than the one before it, so what is copied is damaged: use another backup", t.Name)
+		}
 	}
 	all := columns(rows, func(r Row) []any { return r })
 	_, err := d.tx.Exec(`INSERT INTO `+t.Name+` (`+strings.Join(t.Columns, ", ")+`) SELECT * FROM `+unnest(kindsOf(all)), all...)
