@@ -39,7 +39,8 @@ func (d *desk) problem(ctx context.Context, operation string, err error) error {
 	if errors.Is(err, store.ErrFull) {
 		return newProblem(http.StatusInsufficientStorage, "the disk is full: nothing was changed; free some space and try again")
 	}
-	if errors.Is(err, store.ErrAway) { // where it is and as whom we ask is not for everybody; the log has it
+	if errors.Is(err, store.ErrAway) { // where it is and as whom we ask is not for everybody
+		d.Log.Warn("a request needs the database, which cannot be reached", "operation", operation, "err", err)
 		return huma.ErrorWithHeaders(newProblem(http.StatusServiceUnavailable, "the database cannot be reached; ask again later"),
 			http.Header{"Retry-After": {retryAfter}})
 	}

@@ -141,6 +141,7 @@ func TestRefusals(t *testing.T) {
 		{"refused for many reasons", problem(422, `{"detail":"x","errors":[{"location":"body.name","message":"too long"},{"message":"also\u001b[2J"}]}`), "", "name: too long\nalso\x1b[2J"},
 		{"refused without a word", problem(403, ``), "sereno: the server answers 403 Forbidden\n", ""},
 		{"its own error", problem(500, `{"detail":"the log says more"}`), "", "the log says more"},
+		{"an answer that breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", "broke off its answer; its log says why"},
 		{"another program", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "", "does not answer as Sereno does"},
 	} {
 		t.Run(story.name, func(t *testing.T) {

@@ -118,6 +118,9 @@ func (c *client) unreachable(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("no Sereno answers at %s; start one with \"sereno serve\", or say where it is with --server", c.server)
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the Sereno at %s broke off its answer; its log says why", c.server)
+	}
 	if wrong, ok := errors.AsType[net.Error](err); ok && wrong.Timeout() {
 		return fmt.Errorf("the Sereno at %s does not answer in time", c.server)
 	}
