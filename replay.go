@@ -472,7 +472,14 @@ func (c *course) record(ch Change) {
 // weigh takes in a fact. The next look was due at next.
 func (c *course) weigh(f *fact, next Instant) {
 	c.now = f.at
-	if f.kind != factPolicy {
+	switch {
+	case f.kind == factPolicy:
+	case f.kind == factAbsence && c.doubtful != nil && c.doubtful.span.Cause == CauseIsolated:
+		// It may have been a short one, before the cut was found out.
+		if next, _ := c.state.Absent(c.policy, f.absence); next != c.state {
+			c.withdraw()
+		}
+	default:
 		c.withdraw()
 	}
 	switch f.kind {

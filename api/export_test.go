@@ -47,7 +47,7 @@ func (e *ear) String() string {
 	return e.text.String()
 }
 
-func newLibrary(t *testing.T, change func(*Options)) *library {
+func newLibrary(t testing.TB, change func(*Options)) *library {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	s, err := store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "sereno.db"), quiet)

@@ -156,7 +156,7 @@ func BenchmarkReplayMonth(b *testing.B) {
 			looks = append(looks, r)
 		}
 		l.kept.Keep(looks)
-		for l.kept.Usage().Waiting > 0 {
+		for hour%24 == 23 && l.kept.Usage().Waiting > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		down, up := from.Add(1800*time.Second), from.Add(1805*time.Second)
