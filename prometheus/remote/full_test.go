@@ -27,7 +27,7 @@ func TestAFullDiskIsCounted(t *testing.T) {
 	}
 	looks := make([]look, 5*recordLooks)
 	for i := range looks {
-		looks[i] = look{check: 1, at: int64(1_700_000_000_000 + i), value: lost}
+		looks[i] = look{check: 1, at: 1_700_000_000_000 + int64(i), value: lost}
 	}
 	for range 3 {
 		if err := q.append(looks, identify); err == nil {
