@@ -76,15 +76,19 @@ func (g *gate) before(choose tsdb.BlocksToDeleteFunc) tsdb.BlocksToDeleteFunc {
 	}
 }
 
-// shut closes what is open. Without room for its chunks the databases are left
-// as a kill leaves them: all that was kept is in their log, and is read back
-// from there.
-func (db *DB) shut(o *opened) (err error) {
+// shut closes what is open, at the end. Without room for its chunks the
+// databases are left as a kill leaves them: all that was kept is in their log,
+// and is read back from there.
+func (db *DB) shut(o *opened) error {
 	if db.cramped() {
 		db.left.Store(true) // for good: what stands at a gate stays there
 		db.log.Warn("the disk is full, so the samples are left as they are; the next start reads them back from their log")
 		return o.lock.Close()
 	}
+	return db.close(o)
+}
+
+func (db *DB) close(o *opened) (err error) {
 	defer func() {
 		if r := recover(); r != nil { // the room went meanwhile
 			err = errors.Join(fmt.Errorf("close the samples in %s: %v", filepath.Clean(db.o.Dir), r), o.lock.Close())

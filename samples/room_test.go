@@ -138,3 +138,74 @@ func TestAFullDisk(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A transaction finds half the room it needs in the log. What is kept when there
+// is room again is there after a restart, though the log cannot be read on
+// behind it.
+func TestALogThatWasCutShort(t *testing.T) {
+	disk := onSmallDisk(t, 64)
+	if disk == "" {
+		return
+	}
+	open := func() *DB {
+		db := New(options(t, filepath.Join(disk, "samples")))
+		db.Know(devices(1, time.Second))
+		return db
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("never: " + what)
+			}
+		}
+	}
+	db := open()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	if err := db.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.Keep([]sereno.Result{answered(1, 0, time.Millisecond)})
+	until("written", func() bool { return db.Usage().Kept == 1 })
+	ballast := fillUp(t, disk)
+	room, err := os.Stat(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(ballast, room.Size()-64<<10); err != nil {
+		t.Fatal(err)
+	}
+	db.Keep(history(1, time.Second, 8*time.Hour, time.Second, 3))
+	until("refused", func() bool { return db.Usage().Refused > 0 && db.Usage().Waiting == 0 })
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	until("opened anew", func() bool { o := db.opened.Load(); return o != nil && db.lives.Load() == 2 })
+	kept := db.Usage().Kept
+	late := answered(1, 9*time.Hour, time.Millisecond)
+	db.Keep([]sereno.Result{late})
+	until("written", func() bool { return db.Usage().Kept == kept+1 })
+	// As a kill leaves it.
+	again := New(options(t, copied(t, filepath.Join(disk, "samples"))))
+	again.Know(devices(1, time.Second))
+	start(t, again)
+	if got := looksOf(t, again, 1, late.At, late.At+1); len(got) != 1 {
+		t.Errorf("kept with room, and lost: %v", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// copied is a copy of a folder that is in use.
+func copied(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}

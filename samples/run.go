@@ -38,9 +38,23 @@ const (
 // and all is written and closed. While the databases cannot be opened it says
 // why and tries again: Sereno watches without them.
 func (db *DB) Run(ctx context.Context) error {
+	stretch := &stretch{db: db}
+	for {
+		again, err := db.live(ctx, stretch)
+		if !again {
+			return err
+		}
+		if err != nil {
+			db.log.Error("samples could not be closed", "err", err)
+		}
+		db.log.Info("there is room for samples again; they are opened anew, for nothing could be read on behind what their log holds in part")
+	}
+}
+
+// live is Run until ctx ends, or until the databases have to be opened anew.
+func (db *DB) live(ctx context.Context, stretch *stretch) (again bool, err error) {
 	var background sync.WaitGroup
 	defer background.Wait()
-	stretch := &stretch{db: db}
 	opening := make(chan *opened, 1)
 	background.Go(func() { opening <- db.openPatiently(ctx) })
 
@@ -53,7 +67,7 @@ func (db *DB) Run(ctx context.Context) error {
 		select {
 		case open = <-opening:
 			if open == nil {
-				return nil // it could not be opened, and nobody wants it any more
+				return false, nil // it could not be opened, and nobody wants it any more
 			}
 		case <-tick.C:
 			stretch.watch()
@@ -64,7 +78,8 @@ func (db *DB) Run(ctx context.Context) error {
 		}
 	}
 	db.opened.Store(open)
-	close(db.ready)
+	db.lives.Add(1)
+	db.once.Do(func() { close(db.ready) })
 	care, stop := context.WithCancel(ctx)
 	background.Go(func() { db.care(care, open) })
 	defer stop()
@@ -74,13 +89,21 @@ func (db *DB) Run(ctx context.Context) error {
 		case <-tick.C:
 			db.writeWaiting(open, stretch)
 			stretch.watch()
+			if !stretch.torn || db.cramped() || db.held.Load() {
+				continue
+			}
+			stop()
+			background.Wait()
+			stretch.torn, db.write.tracks = false, tracks{}
+			db.opened.Store(nil)
+			return true, db.close(open)
 		case <-ctx.Done():
 			stop()
 			background.Wait()
 			db.writeWaiting(open, stretch)
 			db.endAll(open, stretch)
 			db.opened.Store(nil)
-			return db.shut(open)
+			return false, db.shut(open)
 		}
 	}
 }
@@ -133,11 +156,17 @@ type stretch struct {
 	calm    int    // ticks without another loss
 	on      bool
 	lastErr error
+	torn    bool // a write into the log was cut short, by a full disk most likely
 }
 
 const calmAfter = 50 // ticks
 
-func (s *stretch) failed(err error) { s.lastErr = err }
+func (s *stretch) failed(err error) {
+	s.lastErr = err
+	if _, system := errors.AsType[syscall.Errno](err); system {
+		s.torn = true
+	}
+}
 
 func (s *stretch) watch() {
 	n := s.db.lostLooks()

@@ -48,10 +48,12 @@ type DB struct {
 
 	opened  atomic.Pointer[opened] // nil: not yet, or no more
 	ready   chan struct{}          // closed when it is open
+	once    sync.Once              // to close it
 	paused  atomic.Bool
 	setAway atomic.Int64 // blocks set aside since the start
 	broken  condemned
 	held    atomic.Bool   // a database waits for room
+	lives   atomic.Int32  // how often they were opened
 	left    atomic.Bool   // the databases were not closed, for want of room
 	reload  time.Duration // how often blocks are looked for; 0: every minute
 	gone    gone
