@@ -170,6 +170,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return inFile(err)
 	}
+	if gone := len(applied.Removed); gone > 0 {
+		log.Warn("devices that the configuration file had are not in it any more, or no file was given: they are no longer watched; what is known of them is kept",
+			"devices", gone, "first", applied.Removed[0].Name)
+	}
 	devices := applied.Living
 	if count == 0 && len(cfg.Devices) == 0 {
 		if devices, err = facts.AddDevices(ctx, thisMachine(), clk.Now()); err != nil {

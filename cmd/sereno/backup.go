@@ -86,7 +86,11 @@ prove the ledger in them. Exit code 0 if all is well, 1 if it is not.`,
 			if err != nil {
 				return negative(cmd, args[0], err)
 			}
-			return printBackup(cmd, args[0], size, r.Head, m)
+			proof := "all proven"
+			if quick {
+				proof = "its check sums are right"
+			}
+			return printBackup(cmd, args[0], proof, size, r.Head, m)
 		},
 	}
 	cmd.Flags().BoolVar(&quick, "quick", false, "do not restore it, only compare check sums")
@@ -131,7 +135,7 @@ and tells nothing of what was before.`,
 			if err != nil {
 				return inBackup(args[0], err)
 			}
-			return printBackup(cmd, args[0], size, r.Head, m)
+			return printBackup(cmd, args[0], "all proven", size, r.Head, m)
 		},
 	}
 	f := cmd.Flags()
@@ -221,7 +225,7 @@ func makeBackup(cmd *cobra.Command, name string, secret *passphrase, produce fun
 	if name == "-" {
 		return nil
 	}
-	return printBackup(cmd, name, counted.n, proof.head, proof.manifest)
+	return printBackup(cmd, name, "all proven", counted.n, proof.head, proof.manifest)
 }
 
 // target is where a backup is written to; done ends it.
@@ -388,8 +392,8 @@ func lastMark(data string) (mark sereno.Mark, release func(), err error) {
 	return mark, func() { marks.Close() }, nil
 }
 
-// printBackup says what is in a backup.
-func printBackup(cmd *cobra.Command, name string, size int64, head backup.Head, m backup.Manifest) error {
+// printBackup says what is in a backup, and how far that is proven.
+func printBackup(cmd *cobra.Command, name, proof string, size int64, head backup.Head, m backup.Manifest) error {
 	rows := map[string]int64{}
 	for _, t := range m.Tables {
 		rows[t.Table] = t.Rows
@@ -410,8 +414,8 @@ func printBackup(cmd *cobra.Command, name string, size int64, head backup.Head, 
 			looks += p.Bytes
 		}
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: of %s, %s, %s, %s, %s; all proven\n", inert(name), head.Made.Local().Format(time.DateTime),
-		counted(int(rows["devices"]), "device"), counted(int(rows["spans"]+rows["states"]), "span"), counted(int(rows["incidents"]), "incident"), "looks in "+bytesText(looks))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: of %s, %s, %s, %s, %s; %s\n", inert(name), head.Made.Local().Format(time.DateTime),
+		counted(int(rows["devices"]), "device"), counted(int(rows["spans"]+rows["states"]), "span"), counted(int(rows["incidents"]), "incident"), "looks in "+bytesText(looks), proof)
 	return err
 }
 
