@@ -493,3 +493,24 @@ func TestKilledChild(t *testing.T) {
 		fmt.Println(h.n)
 	}
 }
+
+// TestAnIncidentThatHangsOnNothingIsFound plants what no commit leaves behind.
+func TestAnIncidentThatHangsOnNothingIsFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sereno.db")
+	s := open(t, path)
+	defer closeStore(t, s)
+	if err := s.Commit(t.Context(), &ledger.Entry{Incidents: []sereno.Incident{{ID: 4, Opened: 5, Closed: 6}}}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE incidents SET under_id = 77"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CheckInvariants(t.Context()); err == nil || !strings.Contains(err.Error(), "incident 4 hangs on incident 77") {
+		t.Errorf("the error is %v", err)
+	}
+}

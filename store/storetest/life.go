@@ -64,8 +64,8 @@ func faults(b *rig) {
 	found(fmt.Sprint("check ", d.Checks[0].ID, " has 2 open incidents"))
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 3, Opened: at(5), Closed: at(4)}}})
 	found("incident 3 opened at")
-	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 4, Opened: at(5), Closed: at(6), Under: 77}}})
-	found("incident 4 hangs on incident 77")
+	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 4, Opened: at(6), Closed: at(5)}}})
+	found("incident 4 opened at")
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{
 		{ID: 5, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(1)}, {ID: 6, Vantage: 3, Trouble: sereno.TroubleIsolated, Opened: at(2)},
 	}})
