@@ -1,11 +1,13 @@
 // Command bench puts Sereno beside the bare loop and fping, in one run, and
 // writes what it saw to bench/README.md. It needs root (raw sockets), looks at
-// 127.0.0.0/8 only, and takes about fifteen minutes.
+// 127.0.0.0/8 only, and takes about fifteen minutes. With "serve DEVICES LENGTH",
+// such as serve 100000 10m, it measures the server alone and writes nothing.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -27,11 +29,15 @@ import (
 )
 
 func main() {
+	do := run
 	if len(os.Args) > 1 {
-		child(os.Args[1:])
-		return
+		if os.Args[1] != "serve" {
+			child(os.Args[1:])
+			return
+		}
+		do = func() error { return watching(os.Args[2:]) }
 	}
-	if err := run(); err != nil {
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -203,6 +209,7 @@ type watch struct {
 	LateShare         float64       // of the looks, later than 50 ms
 	EmptyRSS          int64
 	Incidents, Faults int
+	Dropped           float64 // looks that are missing among the samples
 }
 
 func serve(binary string, n int, length time.Duration) (w watch, err error) {
@@ -276,6 +283,9 @@ func serve(binary string, n int, length time.Duration) (w watch, err error) {
 	w.Lost = int(after.Looks["icmp"].Lost)
 	w.Faults = int(after.Looks["icmp"].Faults)
 	w.LateShare = max(0, late1-late0) / (count1 - count0) // two readings of a moving counter
+	if w.Dropped, err = s.Metric(ctx, ask, `sereno_samples_looks_total{outcome="dropped"}`); err != nil {
+		return w, err
+	}
 	if w.RSS, err = bench.RSS(s.PID()); err != nil {
 		return w, err
 	}
@@ -285,6 +295,74 @@ func serve(binary string, n int, length time.Duration) (w watch, err error) {
 	}
 	w.Incidents = len(incidents.Items)
 	return w, s.Stop()
+}
+
+const watchHead = `| devices | µs/look | bare loop | ratio | of one core | resident MB | KB/device above empty | lost | faults | incidents | later than 50 ms | not kept | first look | all looked at |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|`
+
+// watchRow measures n devices, between two measures of the bare loop. One
+// device tells what the empty program takes.
+func watchRow(binary string, n int, span time.Duration, empty *int64) (string, error) {
+	var bares []sample
+	bare := func(times int) error {
+		for range times {
+			b, err := self("bare", n, 10)
+			if err != nil {
+				return err
+			}
+			bares = append(bares, b)
+		}
+		return nil
+	}
+	if n > 1 {
+		if err := bare(1); err != nil {
+			return "", err
+		}
+	}
+	w, err := serve(binary, n, span)
+	if err != nil {
+		return "", err
+	}
+	if n == 1 {
+		*empty = w.RSS
+		return "", nil
+	}
+	if err := bare(2); err != nil {
+		return "", err
+	}
+	price := median(bares, func(s sample) float64 { return micros(s.perLook()) })
+	return fmt.Sprintf("| %d | %.1f | %.1f | %.2f | %.1f %% | %.0f | %.1f | %d | %d | %d | %.3f %% | %.0f | %.2f s | %.2f s |", n,
+		micros(w.perLook()), price, micros(w.perLook())/price, 100*w.CPU.Seconds()/w.Seconds, float64(w.RSS)/1e6,
+		float64(w.RSS-*empty)/float64(n)/1e3, w.Lost, w.Faults, w.Incidents, 100*w.LateShare, w.Dropped, w.First.Seconds(), w.All.Seconds()), nil
+}
+
+// watching measures `sereno serve` alone: DEVICES LENGTH.
+func watching(args []string) error {
+	if len(args) != 2 {
+		return errors.New("serve DEVICES LENGTH, such as serve 100000 10m")
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	span, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	binary, err := filepath.Abs("bin/sereno")
+	if err != nil {
+		return err
+	}
+	var empty int64
+	if _, err := watchRow(binary, 1, 5*time.Second, &empty); err != nil {
+		return err
+	}
+	row, err := watchRow(binary, n, span, &empty)
+	if err == nil {
+		fmt.Println(watchHead)
+		fmt.Println(row)
+	}
+	return err
 }
 
 func lateness(ctx context.Context, s *bench.Server, ask *http.Client) (late, count float64, err error) {
@@ -392,8 +470,7 @@ func run() error {
 	say("\nfping stops above 65,535 requests in its ten seconds (6,500 hosts).\n")
 
 	say("## sereno serve, every device once a second\n")
-	say("| devices | µs/look | bare loop | ratio | of one core | resident MB | KB/device above empty | lost | faults | incidents | later than 50 ms | first look | all looked at |")
-	say("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+	say(watchHead)
 	var empty int64
 	for _, n := range []int{1, 1000, 10_000, 100_000} {
 		span := length
@@ -403,33 +480,13 @@ func run() error {
 		case 100_000:
 			span = 5 * length
 		}
-		var bares []sample
-		if n > 1 {
-			b, err := self("bare", n, 10)
-			if err != nil {
-				return err
-			}
-			bares = append(bares, b)
-		}
-		w, err := serve(binary, n, span)
+		row, err := watchRow(binary, n, span, &empty)
 		if err != nil {
 			return err
 		}
-		if n == 1 {
-			empty = w.RSS
-			continue
+		if n > 1 {
+			say("%s", row)
 		}
-		for range 2 {
-			b, err := self("bare", n, 10)
-			if err != nil {
-				return err
-			}
-			bares = append(bares, b)
-		}
-		price := median(bares, func(s sample) float64 { return micros(s.perLook()) })
-		say("| %d | %.1f | %.1f | %.2f | %.1f %% | %.0f | %.1f | %d | %d | %d | %.3f %% | %.2f s | %.2f s |", n,
-			micros(w.perLook()), price, micros(w.perLook())/price, 100*w.CPU.Seconds()/w.Seconds, float64(w.RSS)/1e6,
-			float64(w.RSS-empty)/float64(n)/1e3, w.Lost, w.Faults, w.Incidents, 100*w.LateShare, w.First.Seconds(), w.All.Seconds())
 	}
 	say("\nMeasured over %v (100,000 devices: %v) in a steady state. The start is that of a store and a file that know all", length, 5*length)
 	say("devices already; its times are from the start of the process.\n")
