@@ -40,7 +40,8 @@ type Target struct {
 // that was before.
 //
 // A folder that is not empty, and a store that is there already, are a
-// Conflict.
+// Conflict. A folder that cannot be moved to its place once the database is
+// filled is a Conflict, too: then the database must be emptied by hand.
 func Restore(ctx context.Context, r *Reader, t Target) (Manifest, error) {
 	draft, err := empty(t.Data)
 	if err != nil {
@@ -74,7 +75,12 @@ func Restore(ctx context.Context, r *Reader, t Target) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	return m, settleIn(t.Data, draft)
+	err = settleIn(t.Data, draft)
+	if err != nil && t.Database != "" {
+		// The database is committed, and nobody else can empty it.
+		err = sereno.Errorf(sereno.Conflict, "the database is filled, but its folder %s is not: %v; drop the database and make it anew, then restore again", t.Data, err)
+	}
+	return m, err
 }
 
 // sameSums proves that a store holds what the backup does.

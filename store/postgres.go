@@ -567,7 +567,7 @@ func restorePostgres(ctx context.Context, url string, schema int64, fill func(*D
 	if err := migrate(ctx, goose.DialectPostgres, s.writer, latest, log); err != nil {
 		return s.failed("bring the store at "+s.postgres.where+" up to date", err)
 	}
-	return nil
+	return s.Tend(ctx, sereno.At(time.Now())) // whole, also for sereno doctor before the first start
 }
 
 // fill fills a store in which nothing has ever been.
