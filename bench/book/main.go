@@ -1,7 +1,9 @@
-// Command book measures what a look costs on disk: two hours of a thousand
-// hosts at 1 s, with the delays of the laboratory, in simulated time, through
-// the database of samples as the program uses it, and then as a compacted
-// block. It takes half a minute and needs no rights.
+// Command book measures what looks cost on disk: two hours of a thousand hosts
+// at 1 s, with the delays of the laboratory, in simulated time, through the
+// database of samples as the program uses it, and then as a compacted block;
+// their log, in real time; and, of a tenth of the hosts, a day of minutes, and
+// their rows in the table of days. It takes about five minutes and needs no
+// rights.
 //
 // The same from a running program: start `sereno-lab` with a thousand hosts
 // and such delays, `sereno serve` over them for more than three hours, and
@@ -10,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -18,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sereno"
@@ -60,20 +64,88 @@ var kinds = []struct {
 func run(hosts int, length time.Duration, loss float64) error {
 	fmt.Printf("%d hosts at 1 s for %v, %.1f %% lost\n\n", hosts, length, 100*loss)
 	fmt.Println("| hosts | looks | bytes on disk | bytes per look | of 3.0 |\n|---|---:|---:|---:|---:|")
-	all := make([]int, hosts)
-	for i := range all {
-		all[i] = i % len(kinds)
-	}
-	if err := measure("all three, a third each", all, length, loss); err != nil {
+	if err := measure("all three, a third each", mixed(hosts), length, loss); err != nil {
 		return err
 	}
 	for k := range kinds {
-		for i := range all {
-			all[i] = k
-		}
-		if err := measure(kinds[k].name, all[:hosts/len(kinds)], length, loss); err != nil {
+		if err := measure(kinds[k].name, slices.Repeat([]int{k}, hosts/len(kinds)), length, loss); err != nil {
 			return err
 		}
+	}
+	fmt.Println("\n| what | of | bytes on disk | bytes |\n|---|---:|---:|---:|")
+	for _, n := range []int{hosts / 10, hosts} {
+		if err := measureLog(n, 30*time.Second, loss); err != nil {
+			return err
+		}
+	}
+	return measureDay(max(1, hosts/10), loss)
+}
+
+// A watch is a database of samples that is given simulated looks at hosts.
+type watch struct {
+	db     *samples.DB
+	hosts  []lab.Delay
+	loss   float64
+	dice   *rand.Rand
+	batch  []sereno.Result
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// newWatch makes a database in dir for hosts, each of a kind.
+func newWatch(dir string, hosts []int, loss float64) (*watch, error) {
+	w := &watch{loss: loss, dice: rand.New(rand.NewPCG(1, 2)), batch: make([]sereno.Result, len(hosts)), done: make(chan error, 1)}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.db = samples.New(samples.Options{
+		Dir: filepath.Join(dir, "samples"), Retention: 30 * 24 * time.Hour,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	devices := make([]sereno.Device, len(hosts))
+	for i, kind := range hosts {
+		w.hosts = append(w.hosts, kinds[kind].delay(w.dice))
+		devices[i] = sereno.Device{ID: sereno.DeviceID(i + 1), Checks: []sereno.Check{{ID: sereno.CheckID(i + 1), Kind: "icmp", Policy: sereno.DefaultPolicy}}}
+	}
+	w.db.Know(devices)
+	go func() { w.done <- w.db.Run(w.ctx) }()
+	if err := w.db.Wait(w.ctx); err != nil {
+		return nil, w.end(err)
+	}
+	return w, nil
+}
+
+// end stops the database, and returns err or else why it failed.
+func (w *watch) end(err error) error {
+	w.cancel()
+	return cmp.Or(err, <-w.done)
+}
+
+// draw makes a look at every host in a second of simulated time.
+func (w *watch) draw(second int) {
+	for i := range w.batch {
+		id := sereno.CheckID(i + 1)
+		r := sereno.Result{Check: id, Status: sereno.Up, At: begin.Add(time.Duration(second)*time.Second + sereno.Phase(id, time.Second))}
+		if r.RTT = w.hosts[i].Draw(w.dice.Float64(), w.dice.Float64()); w.dice.Float64() < w.loss {
+			r.Status, r.RTT = sereno.Down, 0
+		}
+		w.batch[i] = r
+	}
+}
+
+// keep keeps the looks of seconds as fast as they are taken.
+func (w *watch) keep(length time.Duration) error {
+	for second := range int(length / time.Second) {
+		w.draw(second)
+		for second%60 == 0 && w.db.Usage().Waiting > 1_000_000 {
+			time.Sleep(time.Millisecond)
+		}
+		w.db.Keep(w.batch)
+	}
+	for w.db.Usage().Waiting > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if u := w.db.Usage(); u.Dropped+u.Refused > 0 {
+		return fmt.Errorf("%d looks were dropped, %d refused", u.Dropped, u.Refused)
 	}
 	return nil
 }
@@ -85,63 +157,25 @@ func measure(name string, hosts []int, length time.Duration, loss float64) (err 
 		return err
 	}
 	defer os.RemoveAll(dir)
-	db := samples.New(samples.Options{
-		Dir: filepath.Join(dir, "samples"), Retention: 30 * 24 * time.Hour,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	delays := make([]lab.Delay, len(hosts))
-	devices := make([]sereno.Device, len(hosts))
-	dice := rand.New(rand.NewPCG(1, 2))
-	for i, kind := range hosts {
-		delays[i] = kinds[kind].delay(dice)
-		devices[i] = sereno.Device{ID: sereno.DeviceID(i + 1), Checks: []sereno.Check{{ID: sereno.CheckID(i + 1), Kind: "icmp", Policy: sereno.DefaultPolicy}}}
-	}
-	db.Know(devices)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- db.Run(ctx) }()
-	defer func() {
-		stop()
-		if e := <-done; err == nil {
-			err = e
-		}
-	}()
-	if err := db.Wait(ctx); err != nil {
+	w, err := newWatch(dir, hosts, loss)
+	if err != nil {
 		return err
 	}
-	begin := sereno.At(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
-	batch := make([]sereno.Result, len(hosts))
-	for second := range int(length / time.Second) {
-		for i := range batch {
-			id := sereno.CheckID(i + 1)
-			r := sereno.Result{Check: id, Status: sereno.Up, At: begin.Add(time.Duration(second)*time.Second + sereno.Phase(id, time.Second))}
-			if r.RTT = delays[i].Draw(dice.Float64(), dice.Float64()); dice.Float64() < loss {
-				r.Status, r.RTT = sereno.Down, 0
-			}
-			batch[i] = r
-		}
-		for second%60 == 0 && db.Usage().Waiting > 1_000_000 {
-			time.Sleep(time.Millisecond)
-		}
-		db.Keep(batch)
-	}
-	for db.Usage().Waiting > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
-	u := db.Usage()
-	if u.Dropped+u.Refused > 0 {
-		return fmt.Errorf("%d looks were dropped, %d refused", u.Dropped, u.Refused)
+	defer func() { err = w.end(err) }()
+	if err := w.keep(length); err != nil {
+		return err
 	}
 	copied := filepath.Join(dir, "copy")
-	if err := db.Snapshot(ctx, copied); err != nil {
+	if err := w.db.Snapshot(w.ctx, copied); err != nil {
 		return err
 	}
 	bytes, err := size(copied)
 	if err != nil {
 		return err
 	}
-	perLook := float64(bytes) / float64(u.Kept)
-	fmt.Printf("| %s | %d | %d | %.2f | %.2f |\n", name, u.Kept, bytes, perLook, perLook/target)
+	looks := w.db.Usage().Kept
+	perLook := float64(bytes) / float64(looks)
+	fmt.Printf("| %s | %d | %d | %.2f | %.2f |\n", name, looks, bytes, perLook, perLook/target)
 	return nil
 }
 
