@@ -124,7 +124,7 @@ func TestWhatComesToLightAfterADeletionIsDeletedToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Keep([]sereno.Result{silent(1, 0), silent(1, time.Second)})
-	for db.Usage().Waiting > 0 {
+	for db.Usage().Kept < 2 {
 		time.Sleep(time.Millisecond)
 	}
 	for range goneRings {
