@@ -127,12 +127,13 @@ func TestWhatComesToLightAfterADeletionIsDeletedToo(t *testing.T) {
 	for db.Usage().Kept < 2 {
 		time.Sleep(time.Millisecond)
 	}
-	for range goneRings {
+	for range goneRings - 1 { // the first round of its own may come in between
 		if n := len(looksOf(t, db, 1, day, day.Add(time.Minute))); n != 2 {
 			t.Fatalf("%d looks before their time", n)
 		}
 		db.deleteAgain(t.Context(), db.opened.Load())
 	}
+	db.deleteAgain(t.Context(), db.opened.Load())
 	if n := len(looksOf(t, db, 1, day, day.Add(time.Minute))); n != 0 {
 		t.Errorf("%d looks are left", n)
 	}
