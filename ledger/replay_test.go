@@ -430,3 +430,14 @@ func TestAReplayOfADay(t *testing.T) {
 	}
 	t.Logf("%d looks, %d outages, %d with more patience", looks, outages, patient)
 }
+
+func TestWhatAStartFindsOutIsNotProvenBeforeIt(t *testing.T) {
+	d := []sereno.Device{{Name: "a"}}
+	w := newWorld(t, d, "gw")
+	w.pass(sec(20))
+	w.killed(d, w.now, w.now.Add(-sec(1)), sec(30))
+	s := w.open[d[0].Checks[0].ID]
+	if s.Cause != sereno.CauseAbsence || s.Begin >= w.begin.Add(sec(22)) || s.Proof != w.begin.Add(sec(50)) {
+		t.Errorf("%v %v, proof %v", s.Begin.Sub(w.begin), s.Cause, s.Proof.Sub(w.begin))
+	}
+}
