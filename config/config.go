@@ -56,6 +56,10 @@ type Config struct {
 	Devices  []sereno.Device `env:"-"` // those of the file: FromFile is set, no IDs are
 }
 
+// samplesSize is 1 GB where an address has 32 bits, since blocks of samples are
+// mapped into memory, and 10 GB elsewhere.
+const samplesSize Bytes = 1_000_000_000 * (1 + 9*(math.MaxInt>>62))
+
 // Default returns what holds where nobody says anything else.
 func Default() *Config {
 	return &Config{
@@ -71,7 +75,7 @@ func Default() *Config {
 		DatabaseConnections: 10,
 
 		SamplesRetention:  30 * day,
-		SamplesSize:       10_000_000_000,
+		SamplesSize:       samplesSize,
 		SamplesRollups:    365 * day,
 		SamplesOutOfOrder: day,
 

@@ -104,6 +104,8 @@ func scanMeter(row scanner) (m sereno.Meter, err error) {
 // be called at any time and by many, and catches up from wherever it is, in small transactions. Only spans
 // that are closed are read, so a reading never has to be changed.
 func (s *Store) ReadMeters(ctx context.Context) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	const (
 		checks = 500  // of one question
 		enough = 2000 // readings of one transaction

@@ -53,6 +53,8 @@ func (s *Store) KeptFrom(ctx context.Context) (from sereno.Instant, err error) {
 // be called daily then, also when everything is kept for ever. It returns the
 // instant that it went by, which is before now after a leap or a long absence.
 func (s *Store) Retain(ctx context.Context, r Retention, now sereno.Instant) (believed sereno.Instant, err error) {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	now, err = s.advance(ctx, now)
 	if err != nil {
 		return now, err
@@ -347,6 +349,8 @@ func (s *Store) Removed(ctx context.Context, id sereno.DeviceID) (t Tombstone, e
 // steps; cut short, it may be called again. Errors are those of Removed. Its
 // checks are returned, for whoever keeps their looks.
 func (s *Store) Purge(ctx context.Context, id sereno.DeviceID) (checks []sereno.CheckID, err error) {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
 	gone, err := s.Removed(ctx, id)
 	if err != nil {
 		return nil, err

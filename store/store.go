@@ -15,6 +15,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"sereno"
 	"sereno/ledger"
@@ -29,6 +30,10 @@ type Store struct {
 	release func() error      // what the engine holds besides the connections
 
 	postgres *postgres // nil for another engine
+
+	// keeping is held by what reads spans to write down what they sum to, and
+	// by what drops them: neither may find the other halfway.
+	keeping sync.Mutex
 }
 
 var _ ledger.Journal = (*Store)(nil)
