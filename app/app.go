@@ -163,15 +163,19 @@ func Run(ctx context.Context, o Options) error {
 		past.Settled = min(past.Settled, max(newest, waited.Until))
 	}
 	var applied store.Applied
-	err = inReserve(ctx, guard, func() (err error) {
-		applied, err = facts.TakeUpFile(ctx, cfg.Devices, past.Settled, clk.Now())
-		return err
-	})
+	if cfg.File == "" && len(cfg.Devices) == 0 {
+		applied.Living, err = living(ctx, facts)
+	} else {
+		err = inReserve(ctx, guard, func() (err error) {
+			applied, err = facts.TakeUpFile(ctx, cfg.Devices, past.Settled, clk.Now())
+			return inFile(err)
+		})
+	}
 	if err != nil {
-		return inFile(err)
+		return err
 	}
 	if gone := len(applied.Removed); gone > 0 {
-		log.Warn("devices that the configuration file had are not in it any more, or no file was given: they are no longer watched; what is known of them is kept",
+		log.Warn("devices that the configuration file had are not in it any more: they are no longer watched; what is known of them is kept",
 			"devices", gone, "first", applied.Removed[0].Name)
 	}
 	devices := applied.Living
@@ -257,4 +261,16 @@ func Run(ctx context.Context, o Options) error {
 		o.Ready(url)
 	}
 	return parts.wait(ctx)
+}
+
+// living reads what is watched when there is no file to say what should be:
+// what an earlier file had stays as it was.
+func living(ctx context.Context, facts *store.Store) (devices []sereno.Device, err error) {
+	for d, err := range facts.AllDevices(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		devices = append(devices, d)
+	}
+	return devices, nil
 }

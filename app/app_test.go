@@ -142,6 +142,30 @@ func TestAFileDoesNotTakeOverWhatWasAddedByCommand(t *testing.T) {
 	}
 }
 
+func TestAStartWithoutTheFileKeepsItsDevices(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = t.TempDir()
+	with := *cfg
+	with.File, with.Devices = "sereno.yaml", thisMachine()[:1]
+	with.Devices[0].FromFile = true
+	_, stop := serve(t, &with, Options{})
+	stop()
+	count := func(cfg config.Config) int {
+		url, stop := serve(t, &cfg, Options{})
+		defer stop()
+		answer := get(t, url+"/api/devices", func(struct{ Items []any }) bool { return true })
+		return len(answer.Items)
+	}
+	if n := count(*cfg); n != 1 {
+		t.Errorf("%d devices after a start without the file, want the one that it had", n)
+	}
+	without := with
+	without.Devices = nil
+	if n := count(without); n != 0 {
+		t.Errorf("%d devices after a start with a file that has none", n)
+	}
+}
+
 func TestALostSignOfLifeDoesNotTakeBackWhatWasSeen(t *testing.T) {
 	cfg := config.Default()
 	cfg.Data = t.TempDir()

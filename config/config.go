@@ -53,6 +53,7 @@ type Config struct {
 	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
 
 	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
+	File     string          `env:"-"` // where Devices come from; "" when there is no file, which says nothing of devices
 	Devices  []sereno.Device `env:"-"` // those of the file: FromFile is set, no IDs are
 }
 
@@ -102,7 +103,11 @@ func Load(path string, kinds []probe.Kind) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration file: %w", err)
 	}
-	return Parse(path, text, kinds)
+	c, err := Parse(path, text, kinds)
+	if err == nil {
+		c.File = path
+	}
+	return c, err
 }
 
 // Parse turns the text of a file into a Config. name is what mistakes call the
