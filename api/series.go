@@ -93,6 +93,7 @@ func (d *desk) series(ctx context.Context, in *seriesQuery) (*huma.StreamRespons
 	if err != nil {
 		return nil, err
 	}
+	from = from.Grid() // where the buckets begin
 	step, err := in.step(from, to)
 	if err != nil {
 		return nil, err

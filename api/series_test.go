@@ -74,6 +74,11 @@ func TestSeriesTellsWhatTheLooksWere(t *testing.T) {
 	if len(s.Buckets) > usualBuckets || len(s.Buckets) < usualBuckets*9/10 || s.From != noon.Add(-24*time.Hour) {
 		t.Errorf("by default: %d buckets from %v", len(s.Buckets), s.From)
 	}
+	odd := noon.Add(-time.Hour + 687*time.Microsecond)
+	w.do(200, "GET", fmt.Sprintf("/api/checks/1/series?buckets=2&from=%s&to=%s", odd, odd.Add(30*time.Minute)), "", &s)
+	if len(s.Buckets) > 2 {
+		t.Errorf("%d buckets of a window between two milliseconds, at most 2 were asked for", len(s.Buckets))
+	}
 	w.do(200, "GET", "/api/checks/2/series?buckets=3", "", &s) // watched, but nothing is kept of it
 	if len(s.Buckets) != 3 || s.Buckets[0].Sent != 0 {
 		t.Errorf("of a new check: %+v", s.Buckets)
