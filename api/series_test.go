@@ -75,7 +75,7 @@ func TestSeriesTellsWhatTheLooksWere(t *testing.T) {
 		t.Errorf("by default: %d buckets from %v", len(s.Buckets), s.From)
 	}
 	odd := noon.Add(-time.Hour + 687*time.Microsecond)
-	w.do(200, "GET", fmt.Sprintf("/api/checks/1/series?buckets=2&from=%s&to=%s", odd, odd.Add(30*time.Minute)), "", &s)
+	w.do(200, "GET", fmt.Sprintf("/api/checks/2/series?buckets=2&from=%s&to=%s", odd, odd.Add(30*time.Minute)), "", &s)
 	if len(s.Buckets) > 2 {
 		t.Errorf("%d buckets of a window between two milliseconds, at most 2 were asked for", len(s.Buckets))
 	}
