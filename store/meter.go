@@ -106,6 +106,10 @@ func scanMeter(row scanner) (m sereno.Meter, err error) {
 func (s *Store) ReadMeters(ctx context.Context) error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
+	return s.readMeters(ctx)
+}
+
+func (s *Store) readMeters(ctx context.Context) error {
 	const (
 		checks = 500  // of one question
 		enough = 2000 // readings of one transaction

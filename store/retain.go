@@ -119,7 +119,7 @@ func (s *Store) dropSpans(ctx context.Context, cut sereno.Instant) error {
 	if err != nil || cut < kept || cut <= 0 {
 		return err
 	}
-	if err := s.ReadMeters(ctx); err != nil {
+	if err := s.readMeters(ctx); err != nil {
 		return err
 	}
 	err = s.write(ctx, "cut the spans", func(tx *sql.Tx) error {
