@@ -241,10 +241,11 @@ func asking(run func(cmd *cobra.Command, c *client, args []string) error) func(*
 			return nil
 		}
 		if r, ok := errors.AsType[*refusal](err); ok && r.status < 500 {
+			text := flagged(cmd, r.text)
 			if r.status == http.StatusUnprocessableEntity || r.status == http.StatusBadRequest {
-				return &refusal{r.status, flagged(cmd, r.text)}
+				return &refusal{r.status, text}
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "sereno: %s\n", inertLines(r.text))
+			fmt.Fprintf(cmd.ErrOrStderr(), "sereno: %s\n", inertLines(text))
 			return errNegative
 		}
 		return err

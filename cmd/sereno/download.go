@@ -92,6 +92,9 @@ func (c *client) download(ctx context.Context, path string, query url.Values, w 
 		if errors.Is(context.Cause(ctx), errSilent) {
 			return 0, fmt.Errorf("the Sereno at %s does not answer in time", c.server)
 		}
+		if ctx.Err() != nil {
+			return 0, cutOff(ctx, 0)
+		}
 		return 0, c.unreachable(err)
 	}
 	defer answer.Body.Close()
