@@ -143,8 +143,8 @@ func (m *months) learn(list []month) {
 	}
 }
 
-// partition makes the partitions for spans that end at some moments, in the
-// transaction that needs them; made is to be learned once that is committed.
+// partition makes the partitions for spans that end at some moments; made is to
+// be learned once that is committed.
 //
 // A table is made first and attached then, which disturbs neither readers nor
 // writers of the others.

@@ -183,22 +183,25 @@ func (s *Store) begin(ctx context.Context) (conn *sql.Conn, tx *sql.Tx, stop fun
 func (s *Store) stale(err error) bool { return s.postgres != nil && s.postgres.stale(err) }
 
 // writeSpans is write for a transaction that closes spans, which end at the
-// given moments: there must be a partition for each.
+// given moments: there must be a partition for each. One that is missing is
+// made beforehand: a reader whose plan is from just before it was attached, but
+// whose moment is after, would otherwise miss the span and see what follows it.
 func (s *Store) writeSpans(ctx context.Context, doing string, ends iter.Seq[sereno.Instant], f func(*sql.Tx) error) error {
 	if s.postgres == nil {
 		return s.write(ctx, doing, f)
 	}
-	var made []month
-	err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
-		if made, err = s.postgres.months.partition(tx, ends); err != nil {
+	if months := &s.postgres.months; len(months.missing(ends)) > 0 {
+		var made []month
+		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
+			made, err = months.partition(tx, ends)
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		return f(tx)
-	})
-	if err == nil {
-		s.postgres.months.learn(made)
+		months.learn(made)
 	}
-	return err
+	return s.write(ctx, doing, f)
 }
 
 // only is one moment.
