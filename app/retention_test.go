@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +14,8 @@ func TestOldFactsAreDroppedDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var when []time.Duration
-		pending := true
+		var pending atomic.Bool
+		pending.Store(true)
 		r := &retainer{
 			drop: func(context.Context) error {
 				when = append(when, time.Since(began))
@@ -22,14 +24,14 @@ func TestOldFactsAreDroppedDaily(t *testing.T) {
 				}
 				return nil
 			},
-			pending: func() bool { return pending },
+			pending: pending.Load,
 			log:     slog.New(slog.DiscardHandler),
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
 		time.Sleep(30 * time.Minute)
-		pending = false // a clock that is not believed drops nothing
+		pending.Store(false) // a clock that is not believed drops nothing
 		time.Sleep(49 * time.Hour)
 		stop()
 		if err := <-done; err != nil {

@@ -3,6 +3,7 @@ package samples
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,7 +76,9 @@ func TestAFullDisk(t *testing.T) {
 	}
 	dir := filepath.Join(disk, "samples")
 	open := func() *DB {
-		db := New(options(t, dir))
+		o := options(t, dir)
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)) // a database that is left as it is may speak after the test
+		db := New(o)
 		db.reload = 2 * time.Second
 		db.Know(devices(1, time.Second))
 		return db
