@@ -46,6 +46,13 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
+// answers has it answer as f says, which is called for one request at a time.
+func (r *receiver) answers(f func(n int) (code int, header http.Header)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
+}
+
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,7 +237,7 @@ func TestWhatAStoreAnswers(t *testing.T) {
 			store := newReceiver(t)
 			store.answer = func(n int) (int, http.Header) {
 				if n == 1 {
-					h := http.Header{"Location": {"http://192.0.2.1/"}}
+					h := http.Header{"Location": {"http://127.0.0.1:1/"}}
 					if c.retryAfter != "" {
 						h.Set("Retry-After", c.retryAfter)
 					}
@@ -334,12 +341,13 @@ func TestKeepNeverWaits(t *testing.T) {
 func TestKilledAgainAndAgain(t *testing.T) {
 	store := newReceiver(t)
 	random := rand.New(rand.NewPCG(1, 2))
-	store.answer = func(int) (int, http.Header) {
-		if random.IntN(10) == 0 {
+	moods := rand.New(rand.NewPCG(3, 4))
+	store.answers(func(int) (int, http.Header) {
+		if moods.IntN(10) == 0 {
 			return 503, nil
 		}
 		return 204, nil
-	}
+	})
 	dir := t.TempDir()
 	const kills = 10
 	written := 0 // seconds of looks
