@@ -21,7 +21,7 @@ lint: ## vet, gofumpt, go fix, golangci-lint, deadcode
 	@sh ./.ci/lint
 
 race: ## the tests that can bear it, with the race detector
-	@$(GO) list ./... | grep -vE '/(samples|cmd/sereno|store|store/postgrestest|bench.*)$$' | xargs $(GO) test -race -short
+	@$(GO) list ./... | grep -vE '/(samples|cmd/sereno|backup|store|store/postgrestest|bench.*)$$' | xargs $(GO) test -race -short
 
 fuzz: ## every fuzz target for 20 seconds
 	@sh ./.ci/fuzz 20s
