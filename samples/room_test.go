@@ -2,75 +2,21 @@ package samples
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sereno"
+	"sereno/lab"
 )
-
-// onSmallDisk runs the rest of a test in a process with mounts of its own, and
-// returns a folder that is a disk of so many megabytes; "" in the process that
-// waits for it.
-func onSmallDisk(t *testing.T, megabytes int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: mounts a small disk")
-	}
-	const inside = "SERENO_TEST_SMALL_DISK"
-	if os.Getenv(inside) == "" {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-		return ""
-	}
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return disk
-}
-
-// fillUp takes up all the room there is.
-func fillUp(t *testing.T, dir string) (ballast string) {
-	t.Helper()
-	ballast = filepath.Join(dir, "ballast")
-	f, err := os.OpenFile(ballast, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); err != nil {
-			size /= 2
-		}
-	}
-	return ballast
-}
 
 // The chunks of the head find no room: nothing ends because of that, neither
 // while it runs nor when it stops or starts, and what was kept is there when
 // there is room again.
 func TestAFullDisk(t *testing.T) {
-	disk := onSmallDisk(t, 64)
+	disk := lab.SmallDisk(t, "tmpfs", 64)
 	if disk == "" {
 		return
 	}
@@ -106,7 +52,7 @@ func TestAFullDisk(t *testing.T) {
 	}
 	db.Keep(looks)
 	until("written", func() bool { return db.Usage().Waiting == 0 && len(looksOf(t, db, 1, 0, 1<<62)) == 1000 })
-	ballast := fillUp(t, disk)
+	ballast := lab.FillUp(t, disk)
 	until("held", db.held.Load)
 	kept(db)
 	if err := os.Remove(ballast); err != nil {
@@ -117,7 +63,7 @@ func TestAFullDisk(t *testing.T) {
 		return err == nil && !db.held.Load() && len(files) > 0
 	})
 	kept(db)
-	fillUp(t, disk)
+	lab.FillUp(t, disk)
 	until("held", db.held.Load)
 	stop()
 
@@ -146,7 +92,7 @@ func TestAFullDisk(t *testing.T) {
 // is room again is there after a restart, though the log cannot be read on
 // behind it.
 func TestALogThatWasCutShort(t *testing.T) {
-	disk := onSmallDisk(t, 64)
+	disk := lab.SmallDisk(t, "tmpfs", 64)
 	if disk == "" {
 		return
 	}
@@ -172,7 +118,7 @@ func TestALogThatWasCutShort(t *testing.T) {
 	}
 	db.Keep([]sereno.Result{answered(1, 0, time.Millisecond)})
 	until("written", func() bool { return db.Usage().Kept == 1 })
-	ballast := fillUp(t, disk)
+	ballast := lab.FillUp(t, disk)
 	room, err := os.Stat(ballast)
 	if err != nil {
 		t.Fatal(err)

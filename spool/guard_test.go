@@ -3,20 +3,17 @@ package spool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sereno"
 	"sereno/clock"
+	"sereno/lab"
 	"sereno/ledger"
 	"sereno/store"
 )
@@ -66,81 +63,6 @@ func TestRoomGoesAndComes(t *testing.T) {
 	}
 }
 
-// onSmallDisk runs the rest of a test in a process with mounts of its own, and
-// returns the folder in which a disk of so many megabytes is; "" in the process
-// that waits for it.
-func onSmallDisk(t *testing.T, kind string, megabytes int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: mounts a small disk")
-	}
-	const inside = "SERENO_TEST_SMALL_DISK"
-	if os.Getenv(inside) == "" {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=2m")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-		if strings.Contains(string(out), "--- SKIP") {
-			t.Skipf("%s", out)
-		}
-		return ""
-	}
-	dir := t.TempDir()
-	disk := filepath.Join(dir, "disk")
-	if err := os.Mkdir(disk, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if kind == "tmpfs" {
-		if err := unix.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); err != nil {
-			t.Fatal(err)
-		}
-	} else {
-		image := filepath.Join(dir, "image")
-		f, err := os.Create(image)
-		if err == nil {
-			err = errors.Join(f.Truncate(int64(megabytes)<<20), f.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, args := range [][]string{{"mkfs." + kind, "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, disk}} {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				t.Skipf("%s: %v %s", strings.Join(args, " "), err, out)
-			}
-		}
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return disk
-}
-
-// fillUp takes up all the room there is, as anything on the machine may.
-func fillUp(t *testing.T, dir string) (ballast string) {
-	t.Helper()
-	ballast = filepath.Join(dir, "ballast")
-	f, err := os.OpenFile(ballast, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); err != nil {
-			size /= 2
-		}
-	}
-	return ballast
-}
-
 // The disk fills up to its last byte while spans are written: the reserve
 // carries on, samples stop, the alive marks are written, one trouble is told;
 // with room again all is as before.
@@ -151,7 +73,7 @@ func TestAFullDisk(t *testing.T) {
 }
 
 func fillDisk(t *testing.T, kind string) {
-	dir := onSmallDisk(t, kind, 64)
+	dir := lab.SmallDisk(t, kind, 64)
 	if dir == "" {
 		return
 	}
@@ -237,7 +159,7 @@ func fillDisk(t *testing.T, kind string) {
 		t.Fatal(err)
 	}
 
-	ballast := fillUp(t, dir)
+	ballast := lab.FillUp(t, dir)
 	for range 50 {
 		if err := write(100); err != nil {
 			t.Fatalf("on a full disk: %v", err)
@@ -260,7 +182,7 @@ func fillDisk(t *testing.T, kind string) {
 	var last error
 	rounds := 0
 	for ; rounds < 200; rounds++ {
-		fillUp(t, dir)
+		lab.FillUp(t, dir)
 		e := &ledger.Entry{Absences: []sereno.Absence{{Begin: t0, End: t0 + 1}}, Incidents: []sereno.Incident{{ID: 1, Opened: 1, Closed: 2, Reason: strings.Repeat("x", 100_000)}}}
 		if last = s.Commit(context.Background(), e); last != nil {
 			break
@@ -308,7 +230,7 @@ func fillDisk(t *testing.T, kind string) {
 }
 
 func TestADiskThatIsFullAtTheStart(t *testing.T) {
-	dir := onSmallDisk(t, "tmpfs", 64)
+	dir := lab.SmallDisk(t, "tmpfs", 64)
 	if dir == "" {
 		return
 	}
@@ -317,7 +239,7 @@ func TestADiskThatIsFullAtTheStart(t *testing.T) {
 	if err := (&Guard{Reserve: reserve, Log: log}).Look(); err != nil || reserve.Held() == 0 {
 		t.Fatal(reserve.Held(), err)
 	}
-	fillUp(t, dir)
+	lab.FillUp(t, dir)
 	paused := false
 	guard := &Guard{Reserve: reserve, Log: log}
 	if err := guard.Look(); err != nil {
