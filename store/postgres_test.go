@@ -264,6 +264,7 @@ func TestALostAnswer(t *testing.T) {
 	defer s.Close()
 	d := add(t, s, "watched")
 	h := &history{check: d.Checks[0].ID, begin: d.Checks[0].Created}
+	must(t, s.Tend(t.Context(), h.begin)) // a partition is made by a commit of its own
 	for range 5 {
 		e := h.next(10)
 		e.Incidents = []sereno.Incident{{ID: sereno.IncidentID(h.n), Device: d.ID, Check: h.check, Opened: 1e15, Closed: 1e15 + 1}}
