@@ -12,10 +12,10 @@ import (
 // every folder directly in x that has no line of its own.
 const layers = `
 	.
-	probe clock vantage resolve sheet
-	probe/*
-	probe/all
-	schedule ledger
+	probe clock vantage resolve sheet notify match message event
+	probe/* notify/* maintenance
+	probe/all notify/all
+	schedule ledger alert
 	store samples spool
 	store/migration
 	store/storetest
@@ -27,7 +27,7 @@ const layers = `
 `
 
 // free may import anything, and is imported by tests and commands alone.
-var free = []string{"lab", "bench", "probe/probetest", "store/postgrestest"}
+var free = []string{"lab", "bench", "probe/probetest", "notify/notifytest", "store/postgrestest"}
 
 func TestLayers(t *testing.T) {
 	line := map[string]int{}

@@ -14,9 +14,22 @@ const (
 	TroubleFlapping                // a check changes too often to be believed
 	TroubleIsolated                // a vantage point is cut off
 	TroubleStorage                 // what is found out cannot be written where it belongs
+	TroubleAbsent                  // Sereno itself was not watching; told afterwards, so it is closed from the start
+	TroubleSocket                  // no looks can be taken
+	TroubleOverload                // looks are refused because too many wait
+	TroubleClock                   // the clock cannot be believed
+	TroubleOutbox                  // messages are not sent
+	TroublePolicy                  // a policy has nobody to tell, or nothing to tell of
+	TroubleChannel                 // a channel does not take messages
+	TroublePeer                    // another Sereno does not report
 )
 
-var troubleNames = [...]string{"down", "degraded", "flapping", "isolated", "storage"}
+var troubleNames = [...]string{
+	"down", "degraded", "flapping", "isolated", "storage", "absent", "socket", "overload", "clock", "outbox", "policy", "channel", "peer",
+}
+
+// Own reports whether a trouble is Sereno's own and not a device's.
+func (t Trouble) Own() bool { return t >= TroubleIsolated }
 
 func (t Trouble) String() string { return troubleNames[t] }
 
@@ -30,13 +43,14 @@ func (t *Trouble) UnmarshalText(text []byte) error {
 
 // An Incident is one stretch of trouble, from the change that opened it to the
 // change that closed it. There is at most one open incident per check, and at
-// most one of each trouble per vantage point.
+// most one of each trouble and subject per vantage point.
 type Incident struct {
 	ID      IncidentID
 	Device  DeviceID // 0 for a vantage point's own
 	Check   CheckID  // 0 for a vantage point's own
 	Vantage VantageID
 	Trouble Trouble
+	Subject string     // what trouble of Sereno's own is about, such as the name of a channel; "" for nothing more
 	Opened  Instant    // when the trouble began (back-dated)
 	Closed  Instant    // when it ended (back-dated); 0 while it is open
 	Reason  string     // for a person

@@ -38,9 +38,10 @@ const (
 	CauseIsolated                  // the vantage point was cut off
 	CausePaused                    // a person paused it
 	CauseBehindParent              // down, because everything it hangs on is down
+	CauseMaintenance               // a maintenance window; never stored, see Exempt
 )
 
-var causeNames = [...]string{"look", "new", "no_evidence", "absence", "isolated", "paused", "behind_parent"}
+var causeNames = [...]string{"look", "new", "no_evidence", "absence", "isolated", "paused", "behind_parent", "maintenance"}
 
 func (c Cause) String() string { return causeNames[c] }
 
