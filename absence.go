@@ -1,6 +1,9 @@
 package sereno
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // An Absence is a stretch in which Sereno itself was not watching.
 type Absence struct {
@@ -69,4 +72,36 @@ func (c AbsenceCause) Sentence() string {
 		"the machine was suspended", "the process did not get to run", "the clock was set forward",
 		"a backup was restored",
 	}[c]
+}
+
+// tellable is how long a process may be away, suspended, stalled or stopped by
+// its owner, without anybody being told.
+const tellable = time.Minute
+
+// Incident returns what people are told of an absence, once it is over: that
+// nobody watched, from when to when and why. It is not ok where there is nothing
+// to tell: an owner who stops and starts it, a clock that was set, a backup that
+// was restored, a moment of sleep.
+func (a Absence) Incident() (in Incident, ok bool) {
+	switch a.Cause {
+	case PowerLoss, Reboot, Crash:
+	case Stopped, Suspended, Stall:
+		if a.End.Sub(a.Begin) < tellable {
+			return Incident{}, false
+		}
+	default:
+		return Incident{}, false
+	}
+	in = Incident{Trouble: TroubleAbsent, Opened: a.Begin, Closed: a.End, Reason: a.Cause.Sentence()}
+	if a.Unsure {
+		in.Reason += " (the clock was not to be trusted)"
+	}
+	switch a.Checks {
+	case 0:
+	case 1:
+		in.Reason += "; 1 check could not be seen"
+	default:
+		in.Reason += fmt.Sprintf("; %d checks could not be seen", a.Checks)
+	}
+	return in, true
 }

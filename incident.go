@@ -130,6 +130,14 @@ func (c Case) Calm(s State, now Instant) (next Case, written Incident, news bool
 	return c, written, true
 }
 
+// Resolve ends, at now, trouble of a check of which nothing is known any more.
+func (c Case) Resolve(now Instant) (next Case, written Incident) {
+	written = c.Incident
+	written.Closed = max(now, written.Opened)
+	c.Incident = Incident{}
+	return c, written
+}
+
 func troubleOf(s Status) Trouble {
 	if s == Degraded {
 		return TroubleDegraded

@@ -162,7 +162,7 @@ func (s *storage) tell() {
 func (s *storage) Run(ctx context.Context, books *ledger.Ledger) error {
 	for {
 		fault, at, wait := s.finding()
-		if err := books.Storage(ctx, at, fault); err != nil {
+		if err := books.Own(ctx, at, ledger.Fault{Trouble: sereno.TroubleStorage, Reason: fault}); err != nil {
 			return nil // it has ended, or is about to
 		}
 		var later <-chan time.Time

@@ -82,15 +82,13 @@ type Ledger struct {
 
 	sees      bool // something beyond this machine has answered since Run began
 	isolated  bool
-	reunited  sereno.Instant  // when the latest isolation ended: silence from before proves nothing
-	blinded   sereno.Instant  // the latest look that an isolation took the meaning of
-	isolation sereno.Incident // ID 0: none open
-	silenced  []string        // the witnesses that it names, if it is from before the start
-	storage   sereno.Incident // of storage that fails; ID 0: none open
-	fault     string          // what is wrong with storage, as told; empty: nothing
-	faultAt   sereno.Instant  // since when; 0: nobody has told yet
-	ups       int             // checks beyond this machine that are Up …
-	doubted   int             // … and those of them whose latest looks failed
+	reunited  sereno.Instant       // when the latest isolation ended: silence from before proves nothing
+	blinded   sereno.Instant       // the latest look that an isolation took the meaning of
+	isolation sereno.Incident      // ID 0: none open
+	silenced  []string             // the witnesses that it names, if it is from before the start
+	own       map[respect]*ailment // what is wrong with Sereno itself, as told
+	ups       int                  // checks beyond this machine that are Up …
+	doubted   int                  // … and those of them whose latest looks failed
 
 	away         sereno.Absence // the latest
 	pendingClock bool
@@ -127,6 +125,7 @@ func New(o Options) *Ledger {
 		ask:       make(chan func()),
 		ended:     make(chan struct{}),
 		devices:   map[sereno.DeviceID]*device{},
+		own:       map[respect]*ailment{},
 		names:     map[string]*device{},
 		checks:    map[sereno.CheckID]*watch{},
 		witnesses: map[sereno.CheckID]*witness{},
@@ -270,11 +269,8 @@ func (l *Ledger) beat() {
 			l.since = l.since.Add(b.Shift)
 			l.started()
 		}
-		if l.faultAt != 0 {
-			l.faultAt = l.faultAt.Add(b.Shift)
-		}
 		away = l.foldEarly(away, b.Shift)
-		l.confess()
+		l.confessAll(b.Shift)
 	}
 	for _, a := range away {
 		l.absent(a)
@@ -639,6 +635,11 @@ func (l *Ledger) absent(a sereno.Absence) {
 	l.away = a
 	e := l.journal.next()
 	e.Absences = append(e.Absences, a)
+	if in, told := a.Incident(); told {
+		l.incidents++
+		in.ID = l.newID()
+		l.write(in)
+	}
 }
 
 // sweep finds, once a second, checks in which nothing has been seen for too

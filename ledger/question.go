@@ -56,7 +56,7 @@ type Statistics struct {
 	Unwritten int    // rows that wait for storage
 	Refused   uint64 // results that were refused because the queue was full
 
-	Fault   string         // what is wrong with storage (see Storage); empty: nothing
+	Fault   string         // what is wrong with storage (see Own); empty: nothing
 	Faulted sereno.Instant // since when; 0 when nothing is
 }
 
@@ -68,10 +68,9 @@ func (l *Ledger) Statistics(ctx context.Context) (s Statistics, err error) {
 			Devices: map[sereno.Status]int{}, Checks: map[sereno.Status]int{}, Looks: map[string]Outcomes{},
 			Incidents: l.incidents, Isolated: l.isolated, Pending: l.pendingClock,
 			Queue: len(l.queue), Unwritten: l.journal.rows(), Refused: l.dropped.Load(),
-			Fault: l.fault,
 		}
-		if l.fault != "" {
-			s.Faulted = l.faultAt
+		if a := l.own[storage]; a != nil && a.reason != "" {
+			s.Fault, s.Faulted = a.reason, a.at
 		}
 		for _, d := range l.devices {
 			s.Devices[d.view().Status]++

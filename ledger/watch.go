@@ -200,11 +200,13 @@ func (l *Ledger) Load(places []Place, past Past) {
 	}
 	for _, in := range past.Incidents {
 		l.incidents++
-		if in.Trouble == sereno.TroubleStorage {
-			l.storage = in
-		} else if in.Check == 0 {
+		w := l.checks[in.Check]
+		switch {
+		case in.Trouble == sereno.TroubleIsolated:
 			l.isolation, l.isolated, l.silenced = in, true, silencedIn(in)
-		} else if w := l.checks[in.Check]; w != nil {
+		case in.Trouble.Own():
+			l.own[respect{in.Trouble, in.Subject}] = &ailment{incident: in}
+		case w != nil:
 			w.trouble = &sereno.Case{Incident: in}
 		}
 	}

@@ -1,16 +1,18 @@
 package ledger
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"sereno"
 )
 
-// fault says what is wrong with storage, as Storage does.
+// fault says what is wrong with storage, as Own does.
 func (w *world) fault(at float64, fault string) {
 	w.l.beat()
-	w.l.storageFault(w.begin.Add(sec(at)), fault)
+	w.l.ail(w.begin.Add(sec(at)), Fault{Trouble: sereno.TroubleStorage, Reason: fault})
 	w.commit()
 }
 
@@ -80,13 +82,85 @@ func TestAFaultBeforeTheClockIsRightIsBookedAtItsTrueTime(t *testing.T) {
 	const wrong, right = 1_000_000_000, 1_700_000_000_000_000
 	beat = Beat{Now: wrong, Pending: true}
 	l.beat()
-	l.storageFault(wrong+5e6, "the disk is full")
+	l.ail(wrong+5e6, Fault{Trouble: sereno.TroubleStorage, Reason: "the disk is full"})
 	if l.journal.rows() != 0 {
 		t.Fatal("written while the clock was wrong")
 	}
 	beat = Beat{Now: right + 60e6, Beat: sereno.Beat{Shift: time.Duration(right-wrong) * time.Microsecond, Settled: true}}
 	l.beat()
 	if in := l.journal.next().Incidents; len(in) != 1 || in[0].Opened != right+5e6 {
+		t.Errorf("%+v", in)
+	}
+}
+
+func TestEachChannelHasItsOwnIncident(t *testing.T) {
+	w := newWorld(t, []sereno.Device{{Name: "a"}}, "gw")
+	w.pass(sec(5))
+	say := func(at float64, subject, reason string) {
+		w.l.beat()
+		w.l.ail(w.begin.Add(sec(at)), Fault{sereno.TroubleChannel, subject, reason})
+		w.commit()
+	}
+	say(1, "mail", "")
+	say(2, "mail", "refused")
+	say(3, "hook", "500")
+	say(4, "mail", "")
+	say(5, "mail", "refused again")
+	var got []string
+	for _, in := range w.all(sereno.TroubleChannel) {
+		got = append(got, fmt.Sprint(in.Subject, " ", in.Reason, " ", in.Closed != 0))
+	}
+	slices.Sort(got)
+	if want := []string{"hook 500 false", "mail refused again false", "mail refused true"}; !slices.Equal(got, want) || w.l.incidents != 2 {
+		t.Errorf("%q, %d open; want %q", got, w.l.incidents, want)
+	}
+}
+
+func TestAnAbsenceIsToldOnceItIsOver(t *testing.T) {
+	w := newWorld(t, []sereno.Device{{Name: "a"}}, "gw")
+	w.pass(sec(5))
+	w.l.beat()
+	w.l.absent(sereno.Absence{Begin: w.begin.Add(sec(1)), End: w.begin.Add(sec(2)), Cause: sereno.PowerLoss})
+	w.l.absent(sereno.Absence{Begin: w.begin.Add(sec(3)), End: w.begin.Add(sec(4)), Cause: sereno.Stall})
+	w.commit()
+	in := w.all(sereno.TroubleAbsent)
+	if len(in) != 1 || in[0].Opened != w.begin.Add(sec(1)) || in[0].Closed != w.begin.Add(sec(2)) || w.l.incidents != 0 {
+		t.Errorf("%+v, %d open", in, w.l.incidents)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	w := newWorld(t, []sereno.Device{{Name: "a"}, {Name: "b"}}, "gw")
+	w.silent(10, 30, "a")
+	w.pass(sec(20))
+	w.l.Load(nil, Past{LastID: 100, Incidents: []sereno.Incident{{ID: 90, Trouble: sereno.TroubleChannel, Subject: "gone", Opened: w.begin}}})
+	w.fault(20, "the disk is full")
+	down := w.all(sereno.TroubleDown)
+	if len(down) != 1 {
+		t.Fatalf("%+v", w.incidents)
+	}
+	for _, id := range []sereno.IncidentID{down[0].ID, w.all(sereno.TroubleStorage)[0].ID} {
+		if err := w.l.resolve(id); sereno.KindOf(err) != sereno.Conflict {
+			t.Errorf("incident %d lasts: %v", id, err)
+		}
+	}
+	if err := w.l.resolve(90); err != nil {
+		t.Error(err)
+	}
+	w.commit()
+	if in := w.all(sereno.TroubleChannel); len(in) != 1 || in[0].Closed == 0 {
+		t.Errorf("%+v", in)
+	}
+	if err := w.l.resolve(90); sereno.KindOf(err) != sereno.NotFound {
+		t.Errorf("resolved twice: %v", err)
+	}
+	check := w.l.watch(down[0].Check)
+	check.state.Status = sereno.Unknown // nothing is known of it any more
+	if err := w.l.resolve(down[0].ID); err != nil {
+		t.Error(err)
+	}
+	w.commit()
+	if in := w.all(sereno.TroubleDown); len(in) != 1 || in[0].Closed == 0 {
 		t.Errorf("%+v", in)
 	}
 }
