@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/alert"
+	"sereno/notify"
 	"sereno/probe"
 	"sereno/prometheus"
 	"sereno/prometheus/remote"
@@ -51,6 +53,8 @@ type Config struct {
 
 	Prometheus  prometheus.Limits `env:"-"` // what a PromQL question may cost
 	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
+
+	Alerting alert.Book `env:"-"` // who is told of what: FromFile is set, no IDs are
 
 	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
 	File     string          `env:"-"` // where Devices come from; "" when there is no file, which says nothing of devices
@@ -98,12 +102,12 @@ func (c *Config) Store() string {
 
 // Load reads and parses a file. Mistakes in it are Errors; any other error
 // means that it could not be read.
-func Load(path string, kinds []probe.Kind) (*Config, error) {
+func Load(path string, kinds []probe.Kind, channels []notify.Kind) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration file: %w", err)
 	}
-	c, err := Parse(path, text, kinds)
+	c, err := Parse(path, text, kinds, channels)
 	if err == nil {
 		c.File = path
 	}
@@ -111,9 +115,10 @@ func Load(path string, kinds []probe.Kind) (*Config, error) {
 }
 
 // Parse turns the text of a file into a Config. name is what mistakes call the
-// file; kinds are the checks that there can be. The error is of type Errors.
-func Parse(name string, text []byte, kinds []probe.Kind) (*Config, error) {
-	return parse(name, text, kinds, chunkSize)
+// file; kinds are the checks that there can be, channels the ways to reach
+// people. The error is of type Errors.
+func Parse(name string, text []byte, kinds []probe.Kind, channels []notify.Kind) (*Config, error) {
+	return parse(name, text, kinds, channels, chunkSize)
 }
 
 // Validate returns every mistake of the settings, Field being the key of the

@@ -60,7 +60,7 @@ max_pps: 5000
 `
 
 func TestParse(t *testing.T) {
-	got, err := Parse("sereno.yaml", []byte(sound), kinds)
+	got, err := Parse("sereno.yaml", []byte(sound), kinds, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestParse(t *testing.T) {
 
 func TestEmptyFileIsTheDefault(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing yet\n", "---\n", "devices: []\n"} {
-		got, err := Parse("f", []byte(text), kinds)
+		got, err := Parse("f", []byte(text), kinds, nil)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		} else if got.Listen != Default().Listen || len(got.Devices) != 0 {
@@ -236,7 +236,7 @@ f:10: a device is a mapping of keys to values, not "nothing"`,
 		{"two documents", "data: a\n---\ndata: b\n", `f:2: this is not YAML: a second document begins, and a configuration is one`},
 	} {
 		t.Run(story.name, func(t *testing.T) {
-			_, err := Parse("f", []byte(story.text), kinds)
+			_, err := Parse("f", []byte(story.text), kinds, nil)
 			if err == nil {
 				t.Fatal("no mistake was found")
 			}
@@ -252,7 +252,7 @@ func TestManyMistakesStayReadable(t *testing.T) {
 	for i := range 150 {
 		fmt.Fprintf(&text, "bad%d: 1\n", i)
 	}
-	_, err := Parse("f", []byte(text.String()), kinds)
+	_, err := Parse("f", []byte(text.String()), kinds, nil)
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != 101 || lines[100] != "… and 50 more" {
 		t.Errorf("got %d lines, the last %q", len(lines), lines[len(lines)-1])
@@ -260,7 +260,7 @@ func TestManyMistakesStayReadable(t *testing.T) {
 }
 
 func TestAnchorsAreShared(t *testing.T) {
-	c, err := Parse("f", []byte("devices:\n- {name: a, address: ::1, tags: &t [x, y], checks: &c [icmp: {interval: 3s}]}\n- {name: b, address: ::1, tags: *t, checks: *c}\n"), kinds)
+	c, err := Parse("f", []byte("devices:\n- {name: a, address: ::1, tags: &t [x, y], checks: &c [icmp: {interval: 3s}]}\n- {name: b, address: ::1, tags: *t, checks: *c}\n"), kinds, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,13 +271,13 @@ func TestAnchorsAreShared(t *testing.T) {
 
 func TestLoadMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.yaml")
-	if _, err := Load(path, kinds); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Load(path, kinds, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that there is no such file", err)
 	}
 }
 
 func TestEnvironBeatsFile(t *testing.T) {
-	c, err := Parse("f", []byte(sound), kinds)
+	c, err := Parse("f", []byte(sound), kinds, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func large(n int, plain bool) []byte {
 
 func TestLargeFile(t *testing.T) {
 	text := string(large(5000, false))
-	c, err := Parse("f", []byte(text), kinds)
+	c, err := Parse("f", []byte(text), kinds, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func TestLargeFile(t *testing.T) {
 	text = strings.Replace(text, "name: host-2500\n", "nam: host-2500\n", 1)
 	text = strings.Replace(text, "data:", "dat:", 1)
 	line := func(of string) int { return 1 + strings.Count(text[:strings.Index(text, of)], "\n") }
-	_, err = Parse("f", []byte(text), kinds)
+	_, err = Parse("f", []byte(text), kinds, nil)
 	want := fmt.Sprintf("f:%d: there is no key %q in a device; did you mean %q?\n", line("nam: host-2500"), "nam", "name")
 	if !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got\n%.500s\nwant it to begin\n%s", err, want)
@@ -373,8 +373,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("%YAML 1.1\n---\ndevices:\n  - {name: !x a}\n  - name: !!binary aGk=\n"))
 	f.Add([]byte("devices:\n  - checks:\n    - icmp: &s {size: 1, x: {1: 2, ? [a] : b}}\n    - icmp: *s\n  - checks: &c [*c]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		whole, wholeErr := parse("f", text, kinds, len(text)+1)
-		parts, partsErr := parse("f", text, kinds, 1)
+		whole, wholeErr := parse("f", text, kinds, nil, len(text)+1)
+		parts, partsErr := parse("f", text, kinds, nil, 1)
 		if fmt.Sprint(wholeErr) != fmt.Sprint(partsErr) {
 			t.Fatalf("whole: %v\nin chunks: %v", wholeErr, partsErr)
 		}
@@ -397,7 +397,7 @@ func benchmarkParse(b *testing.B, plain bool, size int) {
 	text := large(100_000, plain)
 	b.ReportAllocs()
 	for b.Loop() {
-		c, err := parse("f", text, kinds, size)
+		c, err := parse("f", text, kinds, nil, size)
 		if err != nil || len(c.Devices) != 100_000 {
 			b.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sereno"
+	"sereno/notify"
 	"sereno/probe"
 )
 
@@ -26,6 +27,7 @@ import (
 // are our own.
 type reader struct {
 	kinds    []probe.Kind
+	channels []notify.Kind
 	defaults sereno.Policy
 	mistakes []Mistake // without File
 	// A node's line plus shift, for lines after line from: the text that was

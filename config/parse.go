@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"sereno"
+	"sereno/notify"
 	"sereno/probe"
 )
 
@@ -29,9 +30,9 @@ type section struct {
 	mistakes []Mistake
 }
 
-func parse(name string, text []byte, kinds []probe.Kind, size int) (*Config, error) {
+func parse(name string, text []byte, kinds []probe.Kind, channels []notify.Kind, size int) (*Config, error) {
 	c := Default()
-	r := &reader{kinds: kinds}
+	r := &reader{kinds: kinds, channels: channels}
 	sections, err := r.file(c, text, size)
 	if err != nil {
 		return nil, Errors{syntaxMistake(name, err)}
@@ -67,7 +68,7 @@ func (r *reader) file(c *Config, text []byte, size int) ([]*section, error) {
 			}
 		}
 	}
-	*r = reader{kinds: r.kinds}
+	*r = reader{kinds: r.kinds, channels: r.channels}
 	*c = *Default()
 	root, err := load(text)
 	if err != nil || root == nil {
@@ -86,7 +87,8 @@ func (r *reader) file(c *Config, text []byte, size int) ([]*section, error) {
 // none.
 func (r *reader) settingsOf(c *Config, root *yaml.Node) (devices *yaml.Node) {
 	r.defaults = c.Defaults
-	keys := append(settingKeys(c),
+	a := &alerting{book: &c.Alerting}
+	keys := append(append(settingKeys(c), a.keys(root)...),
 		key{"defaults", func(r *reader, v *yaml.Node) {
 			before := len(r.mistakes)
 			var told []string

@@ -30,7 +30,7 @@ remote_write:
     max_age: 2d
   - {name: local, url: "http://127.0.0.1:9090/api/v1/write", bearer_token: "${env:STORE_TOKEN}"}
 prometheus: {timeout: 1m, concurrent: 2}
-`), nil)
+`), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestMistakesOfRemoteWrite(t *testing.T) {
 		"prometheus: {timeout: 1h}":                                                     `s.yaml:1: prometheus.timeout is 1s to 10m0s, not 1h0m0s`,
 		"prometheus: {concurrent: 0}":                                                   `s.yaml:1: prometheus.concurrent is a number from 1 to 100, not 0`,
 	} {
-		_, err := Parse("s.yaml", []byte(text), nil)
+		_, err := Parse("s.yaml", []byte(text), nil, nil)
 		if err == nil {
 			t.Errorf("%q is taken", text)
 			continue

@@ -28,7 +28,7 @@ func TestRetention(t *testing.T) {
 		{"{spans: [1y]}", usual, "length of time"},
 		{"{span: 1y}", usual, `did you mean "spans"?`},
 	} {
-		got, err := config.Parse("f", []byte("retention: "+c.text), nil)
+		got, err := config.Parse("f", []byte("retention: "+c.text), nil, nil)
 		switch {
 		case c.wrong == "" && err != nil:
 			t.Errorf("%s: %v", c.text, err)

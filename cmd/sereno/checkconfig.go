@@ -17,7 +17,7 @@ func newCheckConfig() *cobra.Command {
 		Args:  between(1, 1, "say which file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()
-			c, err := config.Load(args[0], kinds())
+			c, err := config.Load(args[0], kinds(), channels())
 			mistakes, wrong := errors.AsType[config.Errors](err)
 			if err != nil && !wrong {
 				return err

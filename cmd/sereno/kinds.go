@@ -2,6 +2,7 @@ package main
 
 import (
 	"sereno"
+	"sereno/notify"
 	"sereno/probe"
 	"sereno/probe/all"
 	"sereno/probe/icmp"
@@ -16,3 +17,6 @@ func kinds() []probe.Kind {
 	}
 	return list.List()
 }
+
+// channels are the ways to reach people that a configuration file may ask for.
+func channels() []notify.Kind { return nil }

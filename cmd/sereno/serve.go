@@ -135,7 +135,7 @@ func wanted(path string, environ []string, flags *pflag.FlagSet) (*config.Config
 	c := config.Default()
 	if path != "" {
 		var err error
-		if c, err = config.Load(path, kinds()); err != nil {
+		if c, err = config.Load(path, kinds(), channels()); err != nil {
 			return nil, err
 		}
 	}
