@@ -1,0 +1,67 @@
+package notify
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Veil returns text without the secrets, in whichever of the usual ways they are
+// written (as they are, in URLs, in JSON, in base64). A secret that is a URL
+// keeps its host.
+func Veil(text string, secrets ...string) string { return veil(secrets).Replace(text) }
+
+const veiled = "[secret]"
+
+func veil(secrets []string) *strings.Replacer {
+	var words []string
+	add := func(word string) {
+		if word == "" {
+			return
+		}
+		quoted, _ := json.Marshal(word) // a string always can
+		words = append(words, word, url.PathEscape(word), url.QueryEscape(word), string(quoted[1:len(quoted)-1]),
+			base64.StdEncoding.EncodeToString([]byte(word)), base64.RawURLEncoding.EncodeToString([]byte(word)))
+	}
+	for _, secret := range secrets {
+		add(secret)
+		u, err := url.Parse(secret)
+		if err != nil || u.Host == "" {
+			continue
+		}
+		add(u.String())
+		add(u.RequestURI())
+		add(u.RawQuery)
+		for _, path := range []string{u.EscapedPath(), u.Path} {
+			add(strings.TrimLeft(path, "/"))
+			for part := range strings.SplitSeq(path, "/") {
+				if len(part) >= 8 { // shorter ones are words such as "hook"
+					add(part)
+				}
+			}
+		}
+		for _, values := range u.Query() {
+			for _, value := range values {
+				if len(value) >= 4 {
+					add(value)
+				}
+			}
+		}
+		if password, ok := u.User.Password(); ok {
+			add(password)
+			add(base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password)))
+		}
+	}
+	// "/" alone is the path of many an address and no secret.
+	words = slices.DeleteFunc(words, func(w string) bool { return strings.Trim(w, "/?") == "" })
+	// Of two secrets that begin alike the longer one is looked for first.
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	var pairs []string
+	for _, word := range slices.Compact(words) {
+		pairs = append(pairs, word, veiled)
+	}
+	return strings.NewReplacer(pairs...)
+}
