@@ -22,6 +22,7 @@ import (
 
 	"sereno"
 	"sereno/doctor"
+	"sereno/event"
 	"sereno/export"
 	"sereno/ledger"
 	"sereno/probe"
@@ -88,6 +89,7 @@ type Options struct {
 	Book           Book                        // what exports and reports are made from; nil: there are none
 	Looks          export.Samples              // of which an export of looks is made; needed with Book
 	Replays        Replays                     // what replays are made from; nil: there are none
+	Events         *event.Hub                  // what happens, for those who follow it; nil: no /api/events
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -110,6 +112,7 @@ func New(o Options) http.Handler {
 	d.registerSeries()
 	d.registerBackup()
 	d.registerDoctor()
+	d.registerEvents()
 	if o.Replays != nil {
 		d.registerReplay()
 	}
@@ -188,6 +191,7 @@ func front(w http.ResponseWriter, r *http.Request) {
   uptime       /api/uptime
   incidents    /api/incidents
   absences     /api/absences
+  events       /api/events (server-sent)
   exports      /api/export/{looks,spans,incidents,absences,responses}
   report       /api/report
   replay       /api/replay

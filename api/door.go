@@ -72,7 +72,7 @@ func costly(r *http.Request) bool {
 	if strings.HasPrefix(r.URL.Path, promQL) {
 		return true
 	}
-	for _, path := range []string{"/api/backup", "/api/doctor", "/api/export/", "/api/replay", "/api/report"} {
+	for _, path := range []string{"/api/backup", "/api/doctor", "/api/events", "/api/export/", "/api/replay", "/api/report"} {
 		if strings.HasPrefix(r.URL.Path, path) {
 			return r.Header.Get("Sec-Fetch-Dest") != "document"
 		}

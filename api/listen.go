@@ -79,6 +79,16 @@ func loopback(ctx context.Context, host string) (netip.Addr, error) {
 // grace is how long requests under way may take after the end was asked for.
 const grace = 3 * time.Second
 
+// stopKey is where a request finds out that the server wants to stop.
+type stopKey struct{}
+
+// stopping is closed when the server that a request came to wants to stop: what
+// would go on for ever ends then. nil without such a server.
+func stopping(ctx context.Context) <-chan struct{} {
+	stop, _ := ctx.Value(stopKey{}).(<-chan struct{})
+	return stop
+}
+
 // Serve answers requests on ln until ctx ends. It closes ln, gives requests
 // under way a few seconds, and returns when all of them are done.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
@@ -102,7 +112,7 @@ func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return requests },
+		BaseContext:       func(net.Listener) context.Context { return context.WithValue(requests, stopKey{}, ctx.Done()) },
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
 	}
 

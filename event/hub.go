@@ -103,9 +103,12 @@ func (h *Hub) Subscribe(after int64, topics ...string) *Subscription {
 	defer h.mu.Unlock()
 	var since []Event
 	if after != 0 {
-		s.missed = after < h.dropped || after > h.last
+		if after < h.dropped || after > h.last {
+			s.missed = h.dropped
+			after = h.dropped
+		}
 		for _, e := range h.kept {
-			if (s.missed || e.Sequence > after) && s.wants(e.Topic) {
+			if e.Sequence > after && s.wants(e.Topic) {
 				since = append(since, e)
 			}
 		}
@@ -144,7 +147,7 @@ type Subscription struct {
 	hub    *Hub
 	topics []string
 	events chan Event
-	missed bool
+	missed int64
 	why    error // the hub's lock
 }
 
@@ -156,9 +159,10 @@ func (s *Subscription) wants(topic string) bool {
 // after what was waiting.
 func (s *Subscription) Events() <-chan Event { return s.events }
 
-// Missed reports whether there was news after the sequence given to Subscribe
-// that is no longer kept, or nobody can know: that sequence is another life's.
-func (s *Subscription) Missed() bool { return s.missed }
+// Missed returns the sequence up to which news is lost for this subscription,
+// because it is no longer kept, or nobody can know: the sequence given to
+// Subscribe is another life's. 0: nothing was missed.
+func (s *Subscription) Missed() int64 { return s.missed }
 
 // Err says why the subscription ended: ErrSlow, ErrEnded, ErrClosed; nil while
 // it has not.
