@@ -6,6 +6,7 @@ import (
 
 	"sereno"
 	"sereno/maintenance"
+	"sereno/message"
 )
 
 // A Book is all that people have said about alerting: who can be reached and how,
@@ -33,10 +34,7 @@ type Channel struct {
 }
 
 // A Template replaces the built-in texts of one event.
-type Template struct {
-	Title string // one line; "" for the built-in one
-	Text  string // what follows the title; "" for the built-in one
-}
+type Template = message.Template
 
 // A Policy says who hears what, when.
 type Policy struct {

@@ -22,12 +22,15 @@ type Facts struct {
 
 	Incidents []Incident // of one message, worst first; at least one but in a test
 	Count     int        // how many there are, which may be more than Incidents holds
+	Over      int        // how many of Count are over
+	Both      bool       // nobody was told that it began: what is over is told from its begin to its end
 	Group     string     // what they share, as a person says it: "plant1", "behind core-sw1"; ""
 
-	Again    int           // how many times it opened in this thread, if above 1
-	AgainIn  time.Duration // within which time
-	Reminder int           // the how-manieth, 1 first; 0: none
-	Last     bool          // no more reminders will follow
+	Again     int           // how many times it opened in this thread, if above 1
+	AgainIn   time.Duration // within which time
+	Reminder  int           // the how-manieth, 1 first; 0: none
+	Reminders int           // of how many; 0: not known
+	Last      bool          // no more reminders will follow
 
 	By   string // who acknowledged or resolved it
 	Note string // what that person wrote
