@@ -19,7 +19,7 @@ const layers = `
 	store samples spool
 	store/migration
 	store/storetest
-	prometheus prometheus/remote export report backup doctor
+	prometheus prometheus/remote export report backup doctor deadman peer
 	config
 	api
 	app

@@ -25,6 +25,8 @@ import (
 	"sereno/event"
 	"sereno/export"
 	"sereno/ledger"
+	"sereno/notify"
+	"sereno/peer"
 	"sereno/probe"
 	"sereno/store"
 )
@@ -72,24 +74,27 @@ type Options struct {
 	Plan           Plan
 	Facts          Facts
 	Watch          Watch
-	Figures        Figures                     // nil: no /api/uptime, and no figures in devices
-	Storage        func() StorageState         // nil: all is well with it
-	Kinds          []probe.Kind                // the ways to look that a device may ask for
-	Defaults       sereno.Policy               // of a check that says nothing else; zero: sereno.DefaultPolicy
-	Metrics        prometheus.Gatherer         // nil: no /metrics
-	Prometheus     http.Handler                // what is below /prometheus/; nil: nothing
-	Version        string                      // of the program, for people
-	InsecureListen bool                        // take requests for any host name
-	Log            *slog.Logger                // nil: slog.Default()
-	Now            func() sereno.Instant       // the ledger's time
-	Samples        Samples                     // nil: no looks are kept
-	Disk           func() map[string]int64     // bytes on disk by class; nil: not known
-	Backups        Backups                     // nil: there are none
-	Doctor         func() []doctor.Examination // what it can find out about itself; nil: nothing
-	Book           Book                        // what exports and reports are made from; nil: there are none
-	Looks          export.Samples              // of which an export of looks is made; needed with Book
-	Replays        Replays                     // what replays are made from; nil: there are none
-	Events         *event.Hub                  // what happens, for those who follow it; nil: no /api/events
+	Figures        Figures                                   // nil: no /api/uptime, and no figures in devices
+	Storage        func() StorageState                       // nil: all is well with it
+	Kinds          []probe.Kind                              // the ways to look that a device may ask for
+	Channels       []notify.Kind                             // the ways to reach people that a channel may have
+	Rulebook       Rulebook                                  // who is told of what; nil: nothing is said of it
+	Defaults       sereno.Policy                             // of a check that says nothing else; zero: sereno.DefaultPolicy
+	Metrics        prometheus.Gatherer                       // nil: no /metrics
+	Prometheus     http.Handler                              // what is below /prometheus/; nil: nothing
+	Version        string                                    // of the program, for people
+	InsecureListen bool                                      // take requests for any host name
+	Log            *slog.Logger                              // nil: slog.Default()
+	Now            func() sereno.Instant                     // the ledger's time
+	Samples        Samples                                   // nil: no looks are kept
+	Disk           func() map[string]int64                   // bytes on disk by class; nil: not known
+	Backups        Backups                                   // nil: there are none
+	Doctor         func() []doctor.Examination               // what it can find out about itself; nil: nothing
+	Book           Book                                      // what exports and reports are made from; nil: there are none
+	Looks          export.Samples                            // of which an export of looks is made; needed with Book
+	Beats          func(body []byte, signature string) error // takes in beats of peers (peer.Watch.Receive); nil: there are none
+	Replays        Replays                                   // what replays are made from; nil: there are none
+	Events         *event.Hub                                // what happens, for those who follow it; nil: no /api/events
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -113,6 +118,10 @@ func New(o Options) http.Handler {
 	d.registerBackup()
 	d.registerDoctor()
 	d.registerEvents()
+	d.registerKinds()
+	if o.Rulebook != nil {
+		d.registerRules()
+	}
 	if o.Replays != nil {
 		d.registerReplay()
 	}
@@ -122,6 +131,9 @@ func New(o Options) http.Handler {
 		downloads.registerReport()
 	}
 
+	if o.Beats != nil {
+		mux.HandleFunc("POST "+peer.Path, d.beats)
+	}
 	mux.HandleFunc("GET /{$}", front)
 	mux.Handle("GET /openapi.json", openAPI(d.huma))
 	if o.Metrics != nil {

@@ -12,10 +12,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"sereno"
 	"sereno/api"
 	"sereno/clock"
 	"sereno/config"
+	"sereno/deadman"
 	"sereno/export"
 	"sereno/ledger"
 	"sereno/probe/all"
@@ -211,6 +214,25 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("schedule", scheduler.Run)
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
 	parts.start("witnesses", witnesses.Run)
+	own := func(at sereno.Instant, f ledger.Fault) {
+		_ = books.Own(ctx, at, f) // it has ended, and so will its caller
+	}
+	parts.start("faults of our own", (&faults{
+		ask: books.Statistics, permitted: echo.Permitted, own: own, now: clk.Now,
+		synced: func() (bool, error) { r, _, err := clk.Look(); return r.Synced, err },
+	}).Run)
+	parts.start("watchdog", newWatchdog(books.Statistics, log).Run)
+	watched, err := newPeers(ctx, cfg, books, clk.Now, "sereno/"+o.Version, log)
+	if err != nil {
+		return err
+	}
+	parts.start("peers", watched.Run)
+	if cfg.Deadman != nil {
+		parts.start("dead-man URL", deadman.New(deadman.Options{
+			Target: *cfg.Deadman, Agent: "sereno/" + o.Version, Log: log,
+			Well: well{ask: books.Statistics, permitted: echo.Permitted, stuck: func() string { return "" }}.Check,
+		}).Run)
+	}
 	parts.start("resolve names", resolver.Run)
 	parts.start("measure the disk", disk.Run)
 	parts.start("drop what is too old", (&retainer{
@@ -247,7 +269,7 @@ func Run(ctx context.Context, o Options) error {
 		Backups: newBackups(cfg, facts, kept, books, clk, storage.spool.Idle, o.Version),
 		Plan:    plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
-		Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
+		Beats: receiver(cfg, watched), Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 
@@ -260,6 +282,8 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ready != nil {
 		o.Ready(url)
 	}
+	tellSystemd(log, daemon.SdNotifyReady)
+	context.AfterFunc(ctx, func() { tellSystemd(log, daemon.SdNotifyStopping) })
 	return parts.wait(ctx)
 }
 

@@ -19,7 +19,9 @@ import (
 
 	"sereno"
 	"sereno/alert"
+	"sereno/deadman"
 	"sereno/notify"
+	"sereno/peer"
 	"sereno/probe"
 	"sereno/prometheus"
 	"sereno/prometheus/remote"
@@ -55,6 +57,10 @@ type Config struct {
 	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
 
 	Alerting alert.Book `env:"-"` // who is told of what: FromFile is set, no IDs are
+
+	Name    string          `env:"NAME"` // how this Sereno calls itself; "" for the machine's name
+	Deadman *deadman.Target `env:"-"`    // what is called for as long as all is well; nil: nothing
+	Peers   []peer.Peer     `env:"-"`    // other Serenos
 
 	Defaults sereno.Policy   `env:"-"` // of checks that say nothing else
 	File     string          `env:"-"` // where Devices come from; "" when there is no file, which says nothing of devices
@@ -139,6 +145,9 @@ func (c *Config) Validate() []*sereno.Error {
 		wrong("listen", "the port to listen on is a number from 0 to 65535, not %q", port)
 	} else if port != strconv.FormatUint(n, 10) {
 		wrong("listen", "write the port to listen on as %d, not %q", n, port)
+	}
+	if len(c.Name) > sereno.MaxName {
+		wrong("name", "name has at most %d characters", sereno.MaxName)
 	}
 	if c.Data == "" {
 		wrong("data", "data names the folder of the store, such as ./data")

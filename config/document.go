@@ -324,6 +324,9 @@ func settingKeys(c *Config) []key {
 		{"retention", func(r *reader, v *yaml.Node) { r.mapping(v, "retention", retentionKeys(c), nil) }},
 		{"prometheus", func(r *reader, v *yaml.Node) { r.mapping(v, "prometheus", limitKeys(&c.Prometheus), nil) }},
 		{"remote_write", func(r *reader, v *yaml.Node) { r.remoteWrite(v, c) }},
+		text("name", &c.Name),
+		{"deadman", func(r *reader, v *yaml.Node) { r.deadman(v, c) }},
+		{"peers", func(r *reader, v *yaml.Node) { r.peers(v, c) }},
 	}
 }
 
