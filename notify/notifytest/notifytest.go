@@ -90,9 +90,8 @@ type Fixture struct {
 	Limit func(t *testing.T, part Sent)
 	// Options are what the kind needs; Log and Agent are set by Run.
 	Options notify.Options
-	// Changing is set for far ends that share one object, such as a broker in
-	// this process: two channels are not independent.
-	Cancelled bool // a cancelled context does not keep it from taking a message
+	// Cancelled: an ended context does not keep it from taking a message.
+	Cancelled bool
 }
 
 // patience is how long anything may take before the test gives up. short is the
@@ -257,8 +256,7 @@ func (s suite) settings(t *testing.T) {
 	}
 	for _, secret := range s.f.Secrets {
 		hidden := slices.ContainsFunc(s.k.Secrets(), func(name string) bool {
-			text, _ := json.Marshal(good[name])
-			return strings.Contains(string(text), secret)
+			return strings.Contains(fmt.Sprint(good[name]), secret)
 		})
 		if !hidden {
 			t.Errorf("no setting among the secret ones %q holds %q", s.k.Secrets(), secret)
