@@ -214,9 +214,13 @@ func (l *Ledger) heard(r *sereno.Result) {
 const noWitness = "no witness answers: "
 
 // silencedIn returns the names of the witnesses whose silence opened an
-// incident. They had answered before, which a restart has not seen.
+// incident. They had answered before, which a restart has not seen. An incident
+// of an earlier version names them in its reason alone.
 func silencedIn(in sereno.Incident) []string {
-	names, _ := strings.CutPrefix(in.Reason, noWitness)
+	names := in.Subject
+	if names == "" {
+		names, _ = strings.CutPrefix(in.Reason, noWitness)
+	}
 	return strings.Split(names, ", ")
 }
 
@@ -264,9 +268,10 @@ func (l *Ledger) isolate() {
 			l.lose(w, from)
 		}
 	}
+	slices.Sort(names)
 	l.incidents++
 	l.isolation = sereno.Incident{
-		ID: l.newID(), Trouble: sereno.TroubleIsolated, Opened: since,
+		ID: l.newID(), Trouble: sereno.TroubleIsolated, Subject: strings.Join(names, ", "), Opened: since,
 		Reason: noWitness + strings.Join(names, ", "),
 	}
 	l.write(l.isolation)
