@@ -33,11 +33,15 @@ type Loaded struct {
 	Alerts  []Record   // those that are not done, by ID
 	Waiting []Delivery // by ID, with their items
 	LastID  DeliveryID // the highest ever given
+
+	// Restored is when a backup was put in place, 0 once a Promise was made since:
+	// what is open was told before, and whether it lasts is not known yet.
+	Restored sereno.Instant
 }
 
 // A Record is an alert as the store keeps it: the store does not look inside.
 type Record struct {
-	ID   sereno.IncidentID // of the first incident of the thread
+	ID   sereno.IncidentID // of the first incident of the thread; 0: how the channels do, which is never done
 	Done bool              // nothing will come of it any more
 	Doc  []byte            // JSON
 }
@@ -46,7 +50,7 @@ type Record struct {
 type Batch struct {
 	Cursor     int64          // 0: as it was
 	Alerts     []Record       // new ones and new versions
-	Deliveries []Delivery     // new ones, and new versions of those that wait (Items of a known one may grow)
+	Deliveries []Delivery     // new ones, and new versions of known ones; Items are those that are new, the others stay
 	Audit      []sereno.Audit // what people did that is part of it; IDs are given by the store
 }
 
