@@ -27,9 +27,9 @@ func (s *Store) Commit(ctx context.Context, e *ledger.Entry) error {
 	}
 	return s.writeSpans(ctx, "commit", ends, func(tx *sql.Tx) error {
 		if s.postgres != nil {
-			return s.postgres.commit(tx, e)
+			return s.postgres.commit(s, tx, e)
 		}
-		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, putIncidents, freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
+		for _, put := range []func(*sql.Tx, *ledger.Entry) error{closeSpans, openSpans, s.putIncidents, freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
 			if err := put(tx, e); err != nil {
 				return err
 			}
@@ -49,12 +49,15 @@ const (
 		AND status = $4 AND cause = $5 AND proof_us = $6 AND uncertainty_us = $7 AND reason = $8`
 	updateState = `UPDATE states SET status = $2, cause = $3, begin_us = $4, proof_us = $5, uncertainty_us = $6, reason = $7 WHERE check_id = $1`
 
-	incidentColumns = `id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason`
+	incidentColumns = `id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason, subject, revision`
 
-	putIncident = `INSERT INTO incidents (` + incidentColumns + `)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $3 = 0 OR EXISTS (SELECT 1 FROM states WHERE check_id = $3)` + replaceIncident
-	replaceIncident = ` ON CONFLICT (id) DO UPDATE SET device_id = excluded.device_id, check_id = excluded.check_id, vantage_id = excluded.vantage_id,
-		trouble = excluded.trouble, opened_us = excluded.opened_us, closed_us = excluded.closed_us, under_id = excluded.under_id, reason = excluded.reason`
+	// What is told again as it is already is no new version.
+	putIncident = `INSERT INTO incidents (` + incidentColumns + `) SELECT * FROM @
+		WHERE u.check_id = 0 OR EXISTS (SELECT 1 FROM states WHERE states.check_id = u.check_id)
+		ON CONFLICT (id) DO UPDATE SET device_id = excluded.device_id, check_id = excluded.check_id, vantage_id = excluded.vantage_id, trouble = excluded.trouble,
+		opened_us = excluded.opened_us, closed_us = excluded.closed_us, under_id = excluded.under_id, reason = excluded.reason, subject = excluded.subject, revision = excluded.revision
+		WHERE (incidents.device_id, incidents.check_id, incidents.vantage_id, incidents.trouble, incidents.opened_us, incidents.closed_us, incidents.under_id, incidents.reason, incidents.subject)
+		<> (excluded.device_id, excluded.check_id, excluded.vantage_id, excluded.trouble, excluded.opened_us, excluded.closed_us, excluded.under_id, excluded.reason, excluded.subject)`
 )
 
 // closeSpans never replaces a span: a repeated one must say what the first
@@ -114,12 +117,50 @@ func stateArgs(s sereno.Span) []any {
 	return []any{int64(s.Check), int64(s.Status), int64(s.Cause), int64(s.Begin), int64(s.Proof), micros(s.Uncertainty), storable(s.Reason)}
 }
 
-func putIncidents(tx *sql.Tx, e *ledger.Entry) error {
-	return each(tx, putIncident, e.Incidents, incidentArgs)
+// A version is an incident as it is written now.
+type version struct {
+	sereno.Incident
+	revision int64
+}
+
+// versions gives incidents the revisions that follow the latest, in order: who
+// has read up to one of them knows all that was committed before.
+func versions(tx *sql.Tx, list []sereno.Incident) ([]version, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	first, err := take(tx, "revisions", len(list))
+	next := make([]version, len(list))
+	for i, in := range list {
+		next[i] = version{in, first + int64(i)}
+	}
+	return next, err
+}
+
+// rewrite writes new versions of incidents that are there, whether or not their
+// checks live.
+func (s *Store) rewrite(tx *sql.Tx, list []sereno.Incident) error {
+	changed, err := versions(tx, list)
+	if err != nil {
+		return err
+	}
+	_, err = put(s, tx, `UPDATE incidents SET closed_us = u.closed_us, under_id = u.under_id, revision = u.revision FROM @ WHERE incidents.id = u.id`, incidentColumns, changed, incidentArgs)
+	return err
+}
+
+func (s *Store) putIncidents(tx *sql.Tx, e *ledger.Entry) error {
+	list := slices.SortedStableFunc(slices.Values(e.Incidents), func(a, b sereno.Incident) int { return cmp.Compare(a.ID, b.ID) })
+	written, err := versions(tx, lastOf(list, func(i sereno.Incident) sereno.IncidentID { return i.ID }))
+	if err != nil {
+		return err
+	}
+	_, err = put(s, tx, putIncident, incidentColumns, written, incidentArgs)
+	return err
 }
 
 // freeIncidents frees those that hang on one that is not there, because it was
-// left out as news of a check that lives no more.
+// left out as news of a check that lives no more: the same entry wrote them, so
+// their revisions are new.
 func freeIncidents(tx *sql.Tx, e *ledger.Entry) error {
 	parents := map[sereno.IncidentID]bool{}
 	for _, i := range e.Incidents {
@@ -131,8 +172,12 @@ func freeIncidents(tx *sql.Tx, e *ledger.Entry) error {
 		slices.Sorted(maps.Keys(parents)), func(id sereno.IncidentID) []any { return []any{int64(id)} })
 }
 
-func incidentArgs(i sereno.Incident) []any {
-	return []any{int64(i.ID), int64(i.Device), int64(i.Check), int64(i.Vantage), int64(i.Trouble), int64(i.Opened), int64(i.Closed), int64(i.Under), storable(i.Reason)}
+func incidentArgs(v version) []any {
+	i := v.Incident
+	return []any{
+		int64(i.ID), int64(i.Device), int64(i.Check), int64(i.Vantage), int64(i.Trouble), int64(i.Opened), int64(i.Closed), int64(i.Under),
+		storable(i.Reason), storable(i.Subject), v.revision,
+	}
 }
 
 func putAbsences(tx *sql.Tx, e *ledger.Entry) error {

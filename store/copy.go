@@ -24,7 +24,12 @@ import (
 var tables = []string{
 	"sequences", "devices", "device_parents", "checks", "states", "spans", "incidents", "absences", "clock_events",
 	"policies", "starts", "meters", "days", "cuts",
+	"alert_state", "alerts", "deliveries", "delivery_items", "audit", "book", "used_links", "maintained",
 }
+
+// firstOf is the first table of the list that a schema brought, for those since
+// the second.
+var firstOf = map[int64]string{2: "policies", 3: "alert_state"}
 
 // A Table names the columns of the rows of a table. Its columns are sorted by
 // name, so that they are the same on every engine.
@@ -162,10 +167,10 @@ func (s *Store) unhurried(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// tablesOf are the tables of a schema: those since the second come last.
+// tablesOf are the tables of a schema: those of later ones come last.
 func tablesOf(schema int64) []string {
-	if schema < 2 {
-		return tables[:slices.Index(tables, "policies")]
+	if first, ok := firstOf[schema+1]; ok {
+		return tables[:slices.Index(tables, first)]
 	}
 	return tables
 }
@@ -351,6 +356,20 @@ func insertRows(t Table, n int) string {
 // Sums returns the sum of every table as the draft holds it.
 func (d *Draft) Sums(ctx context.Context) ([]Sum, error) {
 	return sumAll(ctx, d.tx, d.schema)
+}
+
+// LeaveThePast makes of what was put into the draft, a backup, a store that
+// tells nobody of what was before: all changes of incidents are taken in, what
+// waited to be sent is dropped, and what people were told stays known. A draft
+// that moves a store on from one place to another is not to be changed so.
+func (d *Draft) LeaveThePast(ctx context.Context, now sereno.Instant) error {
+	if !slices.Contains(tablesOf(d.schema), "alert_state") {
+		return nil // nothing was told by it, and no change has a revision
+	}
+	if err := restored(ctx, d.tx, now); err != nil {
+		return fmt.Errorf("leave the past: %w", err)
+	}
+	return nil
 }
 
 // Restore makes a new store at url with a schema of the past or the present,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 
 	"sereno"
 )
@@ -18,7 +19,7 @@ type IncidentQuery struct {
 	Limit    int                // 1 to 1000; 0 for 100
 }
 
-const selectIncidents = `SELECT id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason FROM incidents`
+const selectIncidents = `SELECT id, device_id, check_id, vantage_id, trouble, opened_us, closed_us, under_id, reason, subject FROM incidents`
 
 // Incidents returns one page of incidents, newest first unless asked otherwise,
 // and the cursor of the next, "" after the last.
@@ -77,8 +78,65 @@ func (s *Store) LastIncidentID(ctx context.Context) (sereno.IncidentID, error) {
 	return sereno.IncidentID(id), nil
 }
 
+// IncidentByID returns an incident, or an error of the kind NotFound.
+func (s *Store) IncidentByID(ctx context.Context, id sereno.IncidentID) (sereno.Incident, error) {
+	found, err := all(rows(ctx, s, "read an incident", selectIncidents+` WHERE id = $1`, []any{int64(id)}, scanIncident))
+	if err == nil && len(found) == 0 {
+		err = sereno.Errorf(sereno.NotFound, "there is no incident %d", id)
+	}
+	if err != nil {
+		return sereno.Incident{}, err
+	}
+	return found[0], nil
+}
+
+// IncidentsByID returns those of some incidents that are there, by ID.
+func (s *Store) IncidentsByID(ctx context.Context, ids []sereno.IncidentID) ([]sereno.Incident, error) {
+	numbers := make([]int64, len(ids))
+	for i, id := range ids {
+		numbers[i] = int64(id)
+	}
+	return all(rows(ctx, s, "read incidents", selectIncidents+` WHERE id`+s.among(1)+` ORDER BY id`, []any{s.list(distinct(numbers))}, scanIncident))
+}
+
+// CountIncidents returns how many incidents of a check opened in [from, to); a
+// to of 0 is no end.
+func (s *Store) CountIncidents(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) (n int, err error) {
+	if to == 0 {
+		to = endless
+	}
+	// By the device, of which there is an index.
+	err = s.read(ctx, "count incidents", func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT count(*) FROM incidents WHERE device_id = (SELECT device_id FROM checks WHERE id = $1)
+			AND check_id = $1 AND opened_us >= $2 AND opened_us < $3`, int64(check), int64(from), int64(to)).Scan(&n)
+	})
+	return n, err
+}
+
+// ChildrenOf returns how many devices have an incident that hangs on another,
+// over however many steps, and the names of those whose incidents came first,
+// at most limit.
+func (s *Store) ChildrenOf(ctx context.Context, incident sereno.IncidentID, limit int) (count int, names []string, err error) {
+	const below = `WITH RECURSIVE below (id, device_id) AS (
+			SELECT id, device_id FROM incidents WHERE under_id = $1 AND under_id <> 0
+			UNION SELECT i.id, i.device_id FROM incidents i JOIN below b ON i.under_id = b.id WHERE i.under_id <> 0
+		) `
+	err = s.read(ctx, "find what hangs on an incident", func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, below+`SELECT count(DISTINCT device_id) FROM below WHERE device_id <> 0`, int64(incident)).Scan(&count); err != nil || count == 0 {
+			return err
+		}
+		names, err = query(ctx, tx, below+`SELECT d.name FROM (SELECT device_id, min(id) AS first FROM below GROUP BY device_id) f JOIN devices d ON d.id = f.device_id
+			ORDER BY f.first LIMIT $2`, []any{int64(incident), int64(max(limit, 0))}, func(row scanner) (name string, err error) {
+			err = row.Scan(&name)
+			return name, err
+		})
+		return err
+	})
+	return count, names, err
+}
+
 func scanIncident(row scanner) (i sereno.Incident, err error) {
 	err = row.Scan((*int64)(&i.ID), (*int64)(&i.Device), (*int64)(&i.Check), &i.Vantage, &i.Trouble,
-		(*int64)(&i.Opened), (*int64)(&i.Closed), (*int64)(&i.Under), &i.Reason)
+		(*int64)(&i.Opened), (*int64)(&i.Closed), (*int64)(&i.Under), &i.Reason, &i.Subject)
 	return i, err
 }

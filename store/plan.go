@@ -128,9 +128,7 @@ func (p *plan) know(name string, id sereno.DeviceID) {
 
 // take reserves n identities of a table and returns the first.
 func (p *plan) take(table string, n int) (int64, error) {
-	var last int64
-	err := p.tx.QueryRow(`UPDATE sequences SET last = last + $1 WHERE name = $2 RETURNING last`, int64(n), table).Scan(&last)
-	return last - int64(n) + 1, err
+	return take(p.tx, table, n)
 }
 
 // add inserts devices and fills in their identities. field is the beginning of
@@ -322,14 +320,33 @@ func (p *plan) end(checks []sereno.Check) error {
 	for _, text := range []string{
 		`INSERT INTO spans (` + spanColumns + `) SELECT check_id, $2, begin_us, status, cause, proof_us, uncertainty_us, reason
 			FROM states WHERE check_id = $1 AND begin_us < $2`,
-		`UPDATE incidents SET closed_us = CASE WHEN opened_us > $2 THEN opened_us ELSE $2 END WHERE check_id = $1 AND closed_us = 0`,
 		`UPDATE checks SET deleted_us = $2 WHERE id = $1`,
 	} {
 		if err := each(p.tx, text, checks, func(c sereno.Check) []any { return []any{int64(c.ID), int64(p.now)} }); err != nil {
 			return err
 		}
 	}
+	if err := p.closeIncidents(checks); err != nil {
+		return err
+	}
 	return each(p.tx, `DELETE FROM states WHERE check_id = $1`, checks, func(c sereno.Check) []any { return []any{int64(c.ID)} })
+}
+
+// closeIncidents closes the open incidents of checks now, or when they opened
+// if that was later.
+func (p *plan) closeIncidents(checks []sereno.Check) error {
+	ids := make([]int64, len(checks))
+	for i, c := range checks {
+		ids[i] = int64(c.ID)
+	}
+	open, err := query(context.Background(), p.tx, selectIncidents+` WHERE closed_us = 0 AND check_id`+p.store.among(1)+` ORDER BY id`, []any{p.store.list(ids)}, scanIncident)
+	if err != nil {
+		return err
+	}
+	for i := range open {
+		open[i].Closed = max(open[i].Opened, p.now)
+	}
+	return p.store.rewrite(p.tx, open)
 }
 
 // lose makes the status of checks unknown from the moment on since when nobody

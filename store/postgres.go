@@ -410,7 +410,7 @@ func briefly(err error) string {
 
 // commit writes an entry: each kind of fact is one statement for all
 // its rows, which come as an array for each column.
-func (p *postgres) commit(tx *sql.Tx, e *ledger.Entry) error {
+func (p *postgres) commit(s *Store, tx *sql.Tx, e *ledger.Entry) error {
 	if err := p.closeSpans(tx, byCheck(e.Closed)); err != nil {
 		return err
 	}
@@ -419,13 +419,7 @@ func (p *postgres) commit(tx *sql.Tx, e *ledger.Entry) error {
 		FROM `+unnest(stateKinds)+` AS u (`+stateColumns+`) WHERE states.check_id = u.check_id`, open, stateArgs); err != nil {
 		return err
 	}
-	incidents := slices.SortedStableFunc(slices.Values(e.Incidents), func(a, b sereno.Incident) int { return cmp.Compare(a.ID, b.ID) })
-	incidents = lastOf(incidents, func(i sereno.Incident) sereno.IncidentID { return i.ID })
-	if _, err := together(tx, `INSERT INTO incidents (`+incidentColumns+`) SELECT * FROM `+unnest(incidentKinds)+` AS u (`+incidentColumns+`)
-		WHERE u.check_id = 0 OR EXISTS (SELECT 1 FROM states WHERE states.check_id = u.check_id)`+replaceIncident, incidents, incidentArgs); err != nil {
-		return err
-	}
-	for _, put := range []func(*sql.Tx, *ledger.Entry) error{freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
+	for _, put := range []func(*sql.Tx, *ledger.Entry) error{s.putIncidents, freeIncidents, putAbsences, putClockEvents, putStarts, putPolicies} {
 		if err := put(tx, e); err != nil {
 			return err
 		}
@@ -450,9 +444,8 @@ func kindsOf(columns []any) string {
 }
 
 const (
-	spanKinds     = "iiiiiiit"
-	stateKinds    = "iiiiiit"
-	incidentKinds = "iiiiiiiit"
+	spanKinds  = "iiiiiiit"
+	stateKinds = "iiiiiit"
 )
 
 func (p *postgres) closeSpans(tx *sql.Tx, spans []sereno.Span) error {

@@ -17,6 +17,9 @@ type Retention struct {
 	Incidents time.Duration
 	Absences  time.Duration // with the steps of the clock
 	Days      time.Duration // what the looks of a day were
+
+	Deliveries time.Duration // messages, from when they were settled
+	Audit      time.Duration // what people did
 }
 
 const (
@@ -79,6 +82,12 @@ func (s *Store) Retain(ctx context.Context, r Retention, now sereno.Instant) (be
 			_, err := tx.Exec(`DELETE FROM clock_events WHERE at_us < $1`, before)
 			return err
 		}))
+	}
+	if r.Deliveries > 0 {
+		errs = append(errs, s.dropDeliveries(ctx, now.Add(-r.Deliveries)))
+	}
+	if r.Audit > 0 {
+		errs = append(errs, s.dropAudits(ctx, now.Add(-r.Audit)))
 	}
 	return now, errors.Join(errs...)
 }
@@ -247,6 +256,27 @@ func (s *Store) sweepBy(ctx context.Context, doing, text string, checks []sereno
 	}
 }
 
+// inTurns calls a deletion, of a few rows each time, in short turns until it
+// says that there is no more.
+func (s *Store) inTurns(ctx context.Context, doing string, step func(*sql.Tx) (more bool, err error)) error {
+	for more := true; more; {
+		began := time.Now()
+		err := s.write(ctx, doing, func(tx *sql.Tx) (err error) {
+			for more = true; more && err == nil && time.Since(began) < shortTurn; {
+				more, err = step(tx)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, rest*time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -260,7 +290,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // dropIncidents deletes what closed before an instant, those that hang on others
 // first: none is ever left without the one it hangs on. The latest stays, since
-// its number must not be given again.
+// its number must not be given again; so does one of which somebody is still to
+// hear.
 func (s *Store) dropIncidents(ctx context.Context, before sereno.Instant) error {
 	for again := true; again; {
 		again = false
@@ -271,11 +302,16 @@ func (s *Store) dropIncidents(ctx context.Context, before sereno.Instant) error 
 				gone, err = query(ctx, tx, `SELECT i.id FROM incidents i
 					WHERE i.id > $1 AND i.closed_us <> 0 AND i.closed_us < $2 AND i.id < (SELECT max(id) FROM incidents)
 					AND NOT EXISTS (SELECT 1 FROM incidents c WHERE c.under_id = i.id AND c.under_id <> 0)
+					AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.id = i.id AND a.done = 0)
+					AND NOT EXISTS (SELECT 1 FROM delivery_items t JOIN deliveries d ON d.id = t.delivery_id WHERE t.incident_id = i.id AND t.carries = 1 AND d.state = 0)
 					ORDER BY i.id LIMIT 200`, []any{after, int64(before)}, func(row scanner) (id sereno.IncidentID, err error) {
 					err = row.Scan((*int64)(&id))
 					return id, err
 				})
 				if err != nil {
+					return err
+				}
+				if err := each(tx, `DELETE FROM alerts WHERE id = $1`, gone, func(id sereno.IncidentID) []any { return []any{int64(id)} }); err != nil {
 					return err
 				}
 				return each(tx, `DELETE FROM incidents WHERE id = $1`, gone, func(id sereno.IncidentID) []any { return []any{int64(id)} })
@@ -368,12 +404,33 @@ func (s *Store) Purge(ctx context.Context, id sereno.DeviceID) (checks []sereno.
 		}
 	}
 	return checks, s.write(ctx, "purge a device", func(tx *sql.Tx) error {
+		// What hung on its incidents hangs on nothing then.
+		freed, err := query(ctx, tx, selectIncidents+` WHERE under_id <> 0 AND under_id IN (SELECT id FROM incidents WHERE device_id = $1) ORDER BY id`, []any{int64(id)}, scanIncident)
+		if err != nil {
+			return err
+		}
+		for i := range freed {
+			freed[i].Under = 0
+		}
+		if err := s.rewrite(tx, freed); err != nil {
+			return err
+		}
+		// What was told of it is not known any more either.
+		told, err := query(ctx, tx, `SELECT id FROM incidents WHERE device_id = $1`, []any{int64(id)}, func(row scanner) (id sereno.IncidentID, err error) {
+			err = row.Scan((*int64)(&id))
+			return id, err
+		})
+		if err != nil {
+			return err
+		}
+		if err := forget(ctx, tx, told); err != nil {
+			return err
+		}
 		for _, text := range []string{
-			// What hung on its incidents hangs on nothing then. The latest
-			// incident of all keeps its number.
-			`UPDATE incidents SET under_id = 0 WHERE under_id <> 0 AND under_id IN (SELECT id FROM incidents WHERE device_id = $1)`,
+			// The latest incident of all keeps its number.
 			`DELETE FROM incidents WHERE device_id = $1 AND id < (SELECT max(id) FROM incidents)`,
 			`DELETE FROM device_parents WHERE device_id = $1 OR parent_id = $1`,
+			`DELETE FROM maintained WHERE device_id = $1`,
 			`DELETE FROM checks WHERE device_id = $1`,
 			`DELETE FROM devices WHERE id = $1`,
 		} {

@@ -251,7 +251,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	}
 	db.Close()
 	_, err = tryOpen(path)
-	refused(t, err, sereno.Invalid, "a newer Sereno (schema 9999, this one knows 2)")
+	refused(t, err, sereno.Invalid, "a newer Sereno (schema 9999, this one knows 3)")
 }
 
 func TestADraftOfACrashIsNoObstacle(t *testing.T) {

@@ -12,19 +12,22 @@ func classOf(table string) string {
 	switch {
 	case table == "spans" || strings.HasPrefix(table, "spans_"): // a month's
 		return "spans"
-	case table == "devices" || table == "device_parents" || table == "checks" || table == "states" || table == "policies":
+	case table == "devices" || table == "device_parents" || table == "checks" || table == "states" || table == "policies" || table == "book" || table == "maintained":
 		return "plan"
 	case table == "absences" || table == "clock_events" || table == "starts":
 		return "absences"
-	case table == "incidents" || table == "meters" || table == "days":
+	case table == "alerts" || table == "alert_state" || table == "deliveries" || table == "delivery_items" || table == "used_links":
+		return "deliveries"
+	case table == "incidents" || table == "meters" || table == "days" || table == "audit":
 		return table
 	}
 	return "other"
 }
 
 // Usage returns the bytes that facts take on disk, with their indexes, by class:
-// "plan", "spans", "incidents", "absences", "meters", "days", "other" (with what
-// is free in the file), and for SQLite "log". In SQLite it reads the whole
+// "plan" (with what was said about alerting), "spans", "incidents", "absences",
+// "meters", "days", "deliveries", "audit", "other" (with what is free in the
+// file), and for SQLite "log". In SQLite it reads the whole
 // file: a second a gigabyte, so ask seldom.
 func (s *Store) Usage(ctx context.Context) (map[string]int64, error) {
 	type size struct {

@@ -1,0 +1,302 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"sereno"
+	"sereno/alert"
+)
+
+var _ alert.Outbox = (*Store)(nil)
+
+// LoadAlerts returns where an earlier process left off, as of one moment.
+func (s *Store) LoadAlerts(ctx context.Context) (l alert.Loaded, err error) {
+	err = s.read(ctx, "load alerts", func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT revision, restored_us FROM alert_state`).Scan(&l.Cursor, (*int64)(&l.Restored))
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, `SELECT last FROM sequences WHERE name = 'deliveries'`).Scan((*int64)(&l.LastID)); err != nil {
+			return err
+		}
+		if l.Alerts, err = query(ctx, tx, `SELECT id, done, doc FROM alerts WHERE done = 0 ORDER BY id`, nil, scanRecord); err != nil {
+			return err
+		}
+		if l.Waiting, err = query(ctx, tx, selectDeliveries+` WHERE state = 0 ORDER BY id`, nil, scanDelivery); err != nil {
+			return err
+		}
+		return give(ctx, tx, l.Waiting, `SELECT i.delivery_id, i.incident_id, i.occasion FROM deliveries d JOIN delivery_items i ON i.delivery_id = d.id
+			WHERE d.state = 0 ORDER BY i.delivery_id, i.position`)
+	})
+	if err != nil {
+		return alert.Loaded{}, err
+	}
+	return l, nil
+}
+
+func scanRecord(row scanner) (r alert.Record, err error) {
+	err = row.Scan((*int64)(&r.ID), &r.Done, &r.Doc)
+	return r, err
+}
+
+// mostChanges is how many changes are read at once, at most.
+const mostChanges = 10_000
+
+// Changes returns incidents whose latest version is newer than a revision, in
+// order, at most limit (1 to 10,000), with what each is about. Several changes
+// may share a Device, which is not to be written to.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) (changes []alert.Change, err error) {
+	err = s.read(ctx, "read changes", func(tx *sql.Tx) error {
+		changes, err = query(ctx, tx, `SELECT `+incidentColumns+` FROM incidents WHERE revision > $1 AND revision > 0 ORDER BY revision LIMIT $2`,
+			[]any{after, int64(min(max(limit, 1), mostChanges))}, scanChange)
+		if err != nil {
+			return err
+		}
+		return s.whom(ctx, tx, changes)
+	})
+	return changes, err
+}
+
+func scanChange(row scanner) (c alert.Change, err error) {
+	c.Incident, err = scanIncident(withLast{row, (*sereno.Instant)(&c.Revision)})
+	return c, err
+}
+
+// whom fills in the devices and checks that changes are about, as they are or
+// were when they were removed.
+func (s *Store) whom(ctx context.Context, tx *sql.Tx, changes []alert.Change) error {
+	var devices, checks []int64
+	for _, c := range changes {
+		if c.Incident.Device != 0 {
+			devices, checks = append(devices, int64(c.Incident.Device)), append(checks, int64(c.Incident.Check))
+		}
+	}
+	if len(devices) == 0 {
+		return nil
+	}
+	known, err := s.devicesOf(ctx, tx, distinct(devices))
+	if err != nil {
+		return err
+	}
+	concerned, err := s.checksOf(ctx, tx, distinct(checks))
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		c := &changes[i]
+		if life, ok := known[c.Incident.Device]; ok {
+			c.Device, c.Removed = &life.Device, life.Removed != 0
+		}
+		if check, ok := concerned[c.Incident.Check]; ok {
+			c.Check, c.Removed = &check.Check, c.Removed || check.removed != 0
+		}
+	}
+	return nil
+}
+
+// devicesOf reads devices, the removed among them, with the checks and parents
+// that they have or, of the removed, the checks that they had last.
+func (s *Store) devicesOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sereno.DeviceID]*Life, error) {
+	lives, err := query(ctx, tx, `SELECT id, name, address, importance, tags, paused, from_file, created_us, deleted_us FROM devices
+		WHERE id`+s.among(1)+` ORDER BY id`, []any{s.list(ids)}, func(row scanner) (l Life, err error) {
+		l.Device, err = scanDevice(withLast{row, &l.Removed})
+		return l, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[sereno.DeviceID]*Life, len(lives))
+	for i := range lives {
+		known[lives[i].ID] = &lives[i]
+	}
+	type part struct {
+		of    sereno.DeviceID
+		check sereno.Check
+		name  string
+	}
+	parts, err := query(ctx, tx, `SELECT c.device_id, c.id, c.name, c.kind, c.interval_us, c.timeout_us, c.fall, c.rise, c.rtt_above_us, c.loss_above, c.loss_window_us, c.settings, c.created_us
+		FROM checks c JOIN devices d ON d.id = c.device_id WHERE c.device_id`+s.among(1)+` AND c.deleted_us = d.deleted_us ORDER BY c.id`,
+		[]any{s.list(ids)}, func(row scanner) (p part, err error) {
+			p.of, p.check, err = scanCheck(row)
+			return p, err
+		})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		known[p.of].Checks = append(known[p.of].Checks, p.check)
+	}
+	parts, err = query(ctx, tx, `SELECT l.device_id, p.name FROM device_parents l JOIN devices p ON p.id = l.parent_id WHERE l.device_id`+s.among(1)+` ORDER BY p.name`,
+		[]any{s.list(ids)}, func(row scanner) (p part, err error) {
+			p.of, p.name, err = scanParent(row)
+			return p, err
+		})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		known[p.of].Parents = append(known[p.of].Parents, p.name)
+	}
+	return known, nil
+}
+
+// A pastCheck is a check that may be gone by now.
+type pastCheck struct {
+	sereno.Check
+	removed sereno.Instant
+}
+
+func (s *Store) checksOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sereno.CheckID]*pastCheck, error) {
+	list, err := query(ctx, tx, `SELECT device_id, id, name, kind, interval_us, timeout_us, fall, rise, rtt_above_us, loss_above, loss_window_us, settings, created_us, deleted_us
+		FROM checks WHERE id`+s.among(1), []any{s.list(ids)}, func(row scanner) (c pastCheck, err error) {
+		_, c.Check, err = scanCheck(withLast{row, &c.removed})
+		return c, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[sereno.CheckID]*pastCheck, len(list))
+	for i := range list {
+		known[list[i].ID] = &list[i]
+	}
+	return known, nil
+}
+
+// Promise writes a batch in one transaction, which is on disk when it returns
+// nil. The same batch again, after an answer that was lost, changes nothing.
+// What is said of incidents that are gone for good is left out.
+//
+// An item that another delivery carries on the same channel, which is not
+// merged by now, is an error of the kind Internal: it would be told twice.
+func (s *Store) Promise(ctx context.Context, b *alert.Batch) error {
+	return s.write(ctx, "promise", func(tx *sql.Tx) error {
+		if err := s.moveOn(tx, b); err != nil {
+			return err
+		}
+		alerts := slices.SortedStableFunc(slices.Values(b.Alerts), func(x, y alert.Record) int { return cmp.Compare(x.ID, y.ID) })
+		alerts = lastOf(alerts, func(r alert.Record) sereno.IncidentID { return r.ID })
+		if _, err := put(s, tx, `INSERT INTO alerts (id, done, doc) SELECT u.id, u.done, u.doc FROM @ WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.id)
+			ON CONFLICT (id) DO UPDATE SET done = excluded.done, doc = excluded.doc`, "id, done, doc", alerts, func(r alert.Record) []any {
+			return []any{int64(r.ID), flag(r.Done), storable(string(r.Doc))}
+		}); err != nil {
+			return err
+		}
+		if err := s.putDeliveries(tx, b.Deliveries); err != nil {
+			return err
+		}
+		_, err := s.putAudits(tx, b.Audit, true)
+		return err
+	})
+}
+
+// moveOn moves the cursor and the highest identity of a delivery on, never
+// back.
+func (s *Store) moveOn(tx *sql.Tx, b *alert.Batch) error {
+	if _, err := tx.Exec(`INSERT INTO alert_state (id, revision, restored_us) VALUES (1, $1, 0)
+		ON CONFLICT (id) DO UPDATE SET restored_us = 0, revision = CASE WHEN excluded.revision > alert_state.revision THEN excluded.revision ELSE alert_state.revision END`, b.Cursor); err != nil {
+		return err
+	}
+	var last alert.DeliveryID
+	for i := range b.Deliveries {
+		last = max(last, b.Deliveries[i].ID)
+	}
+	if last == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`UPDATE sequences SET last = $1 WHERE name = 'deliveries' AND last < $1`, int64(last))
+	return err
+}
+
+// An item is one thing that a delivery tells or told.
+type item struct {
+	delivery alert.DeliveryID
+	channel  string
+	position int
+	carries  bool
+	alert.Item
+}
+
+const itemColumns = `delivery_id, incident_id, occasion, channel, position, carries`
+
+func itemArgs(i item) []any {
+	return []any{int64(i.delivery), int64(i.Incident), storable(i.Occasion), storable(i.channel), int64(i.position), flag(i.carries)}
+}
+
+func (s *Store) putDeliveries(tx *sql.Tx, list []alert.Delivery) error {
+	list = slices.SortedStableFunc(slices.Values(list), func(x, y alert.Delivery) int { return cmp.Compare(x.ID, y.ID) })
+	list = lastOf(list, func(d alert.Delivery) alert.DeliveryID { return d.ID })
+	if _, err := put(s, tx, putDelivery, deliveryColumns, list, deliveryArgs); err != nil {
+		return err
+	}
+	// What was merged lets go of its items before another takes them.
+	var merged []alert.DeliveryID
+	var items []item
+	for _, d := range list {
+		if d.State == alert.Merged {
+			merged = append(merged, d.ID)
+		}
+		for position, i := range d.Items {
+			items = append(items, item{d.ID, d.Channel, position, d.State != alert.Merged, i})
+		}
+	}
+	if _, err := put(s, tx, `UPDATE delivery_items SET carries = 0 FROM @ WHERE delivery_items.delivery_id = u.id AND delivery_items.carries = 1`, "id",
+		merged, func(id alert.DeliveryID) []any { return []any{int64(id)} }); err != nil {
+		return err
+	}
+	n, err := put(s, tx, `INSERT INTO delivery_items (`+itemColumns+`) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, u.carries FROM @
+		WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.incident_id) ON CONFLICT DO NOTHING`, itemColumns, items, itemArgs)
+	if err != nil || n == int64(len(items)) {
+		return err
+	}
+	// Some were there already, or are of incidents that are gone.
+	return s.toldOnce(tx, items)
+}
+
+// toldOnce proves that items which could not be added are not another
+// delivery's.
+func (s *Store) toldOnce(tx *sql.Tx, items []item) error {
+	const text = `SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, o.delivery_id FROM @ JOIN delivery_items o
+		ON o.incident_id = u.incident_id AND o.occasion = u.occasion AND o.channel = u.channel AND o.carries = 1
+		WHERE u.carries = 1 AND o.delivery_id <> u.delivery_id LIMIT 1`
+	most := 1 // SQLite has one row at a time
+	if s.postgres != nil {
+		most = handful
+	}
+	for part := range slices.Chunk(items, most) {
+		args := itemArgs(part[0])
+		if s.postgres != nil {
+			args = columns(part, itemArgs)
+		}
+		var i item
+		var other alert.DeliveryID
+		err := tx.QueryRow(s.rowsIn(text, itemColumns, itemArgs(part[0])), args...).
+			Scan((*int64)(&i.delivery), (*int64)(&i.Incident), &i.Occasion, &i.channel, (*int64)(&other))
+		if err == nil {
+			return sereno.Errorf(sereno.Internal, "delivery %d is to tell %q of incident %d on %s, as delivery %d does already", i.delivery, i.Occasion, i.Incident, i.channel, other)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restored makes of a store that a backup has filled one that tells nobody of
+// the past: all changes are taken in, and what waited is dropped.
+func restored(ctx context.Context, tx *sql.Tx, now sereno.Instant) error {
+	for _, text := range []string{
+		`INSERT INTO alert_state (id, revision, restored_us) SELECT 1, last, $1 FROM sequences WHERE name = 'revisions'
+			ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, restored_us = excluded.restored_us`,
+		fmt.Sprintf(`UPDATE deliveries SET state = %d, settled_us = $1, answer = 'not sent: it waited when the backup was made that was restored here' WHERE state = %d`, alert.Dropped, alert.Waiting),
+	} {
+		if _, err := tx.ExecContext(ctx, text, int64(now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
