@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -72,6 +73,7 @@ type Call struct {
 	Type     string      // Content-Type; "" for application/json
 	Body     []byte
 	Patience time.Duration // 0 for WebPatience
+	MaxReply int64         // 0 for MaxReply
 }
 
 // A Reply is what the far end answered. It is raw: what is shown of it goes
@@ -79,7 +81,7 @@ type Call struct {
 type Reply struct {
 	Status int // 0: none came
 	Header http.Header
-	Body   []byte // at most MaxReply
+	Body   []byte // at most as much as was asked for
 	Cut    bool   // there was more, or the rest did not come
 }
 
@@ -89,21 +91,14 @@ type Reply struct {
 // are Passing; everything else of 4xx is Refused. Whoever could not be reached
 // surely has nothing; where all was written and no answer came, that is Unsure.
 func (w *Web) Post(ctx context.Context, c Call) (Reply, error) {
-	patience := c.Patience
-	if patience == 0 {
-		patience = WebPatience
-	}
+	patience := cmp.Or(c.Patience, WebPatience)
 	timed, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var written atomic.Bool
 	traced := httptrace.WithClientTrace(timed, &httptrace.ClientTrace{
 		WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) },
 	})
-	method := c.Method
-	if method == "" {
-		method = http.MethodPost
-	}
-	req, err := http.NewRequestWithContext(traced, method, c.URL, bytes.NewReader(c.Body))
+	req, err := http.NewRequestWithContext(traced, cmp.Or(c.Method, http.MethodPost), c.URL, bytes.NewReader(c.Body))
 	if err != nil {
 		return Reply{}, Refuse("the request cannot be made: %s", w.Clean(bare(err).Error()))
 	}
@@ -111,10 +106,7 @@ func (w *Web) Post(ctx context.Context, c Call) (Reply, error) {
 		req.Header[name] = values
 	}
 	if req.Header.Get("Content-Type") == "" {
-		req.Header.Set("Content-Type", c.Type)
-		if c.Type == "" {
-			req.Header.Set("Content-Type", "application/json")
-		}
+		req.Header.Set("Content-Type", cmp.Or(c.Type, "application/json"))
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", w.agent)
@@ -129,13 +121,27 @@ func (w *Web) Post(ctx context.Context, c Call) (Reply, error) {
 	defer answer.Body.Close()
 	reply := Reply{Status: answer.StatusCode, Header: answer.Header}
 	late := time.AfterFunc(bodyPatience, cancel)
-	reply.Body, err = io.ReadAll(io.LimitReader(answer.Body, MaxReply+1))
+	most := cmp.Or(c.MaxReply, MaxReply)
+	reply.Body, err = io.ReadAll(io.LimitReader(answer.Body, most+1))
 	late.Stop()
-	if len(reply.Body) > MaxReply {
-		reply.Body, reply.Cut = reply.Body[:MaxReply], true
+	if int64(len(reply.Body)) > most {
+		reply.Body, reply.Cut = reply.Body[:most], true
 	}
 	reply.Cut = reply.Cut || err != nil
-	return reply, w.judge(reply)
+	if err := w.judge(reply); err != nil {
+		return reply, err
+	}
+	Say(ctx, w.said(reply))
+	return reply, nil
+}
+
+// said is what the far end answered, for a person.
+func (w *Web) said(r Reply) string {
+	text := strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, http.StatusText(r.Status)))
+	if body := w.Clean(string(r.Body)); body != "" {
+		text += ": " + body
+	}
+	return text
 }
 
 // judge says what an answer means for the message.
@@ -143,7 +149,7 @@ func (w *Web) judge(r Reply) error {
 	if r.Status >= 200 && r.Status <= 299 {
 		return nil
 	}
-	f := &Failure{Text: w.Clean(fmt.Sprintf("%d %s: %s", r.Status, http.StatusText(r.Status), r.Body))}
+	f := &Failure{Text: w.said(r)}
 	switch {
 	case r.Status == http.StatusRequestTimeout, r.Status == http.StatusTooEarly, r.Status == http.StatusTooManyRequests, r.Status >= 500:
 		f.After = retryAfter(r.Header, time.Now())

@@ -22,6 +22,8 @@ type HTTP struct {
 	Busy func(w http.ResponseWriter, r *http.Request)
 	// Garbage answers with yes and nonsense; nil: 200 and some HTML.
 	Garbage func(w http.ResponseWriter, r *http.Request)
+	// Counts says whether a request is a message; nil: each is.
+	Counts func(r *http.Request) bool
 	// Refusal is the status of a refusal; 0 for 400.
 	Refusal int
 }
@@ -75,7 +77,7 @@ func (f *httpFar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	manner := f.manner
-	if manner == Takes || manner == Garbage {
+	if (manner == Takes || manner == Garbage) && (f.Counts == nil || f.Counts(r)) {
 		f.taken = append(f.taken, Sent{r.Method, r.URL.RequestURI(), r.Header, body})
 	}
 	f.mu.Unlock()

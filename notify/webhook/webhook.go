@@ -155,14 +155,14 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 
 // write makes the request for a message that is sent now.
 func (c *channel) write(m notify.Message, now time.Time) ([]byte, http.Header, error) {
-	doc := documentOf(m)
-	body, err := doc.encode()
+	doc := notify.DocumentOf(m)
+	body, err := doc.JSON()
 	if err != nil {
 		return nil, nil, notify.Refuse("the message cannot be written as JSON: %s", notify.Line(err.Error()))
 	}
 	header := http.Header{}
 	if c.body != nil || len(c.headers) > 0 {
-		values := doc.values()
+		values := values(doc)
 		if c.body != nil {
 			text, err := c.body(values)
 			if err != nil {
@@ -197,64 +197,9 @@ func Sign(secret string, now time.Time, body []byte) string {
 	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// A document is the body of a webhook. Its names do not change.
-type document struct {
-	Event     notify.Event      `json:"event"`
-	Delivery  string            `json:"delivery"` // the same for the same message, however often it comes
-	Thread    string            `json:"thread"`   // the same for all messages about one trouble
-	Severity  sereno.Severity   `json:"severity"`
-	Title     string            `json:"title"`
-	Text      string            `json:"text"`
-	At        sereno.Instant    `json:"at"`
-	Last      bool              `json:"last"`
-	Incident  *notify.Incident  `json:"incident"`
-	Device    *notify.Device    `json:"device"`
-	Incidents []notify.Incident `json:"incidents"` // at most notify.MaxIncidents
-	Count     int               `json:"count"`
-	Links     links             `json:"links"`
-}
-
-type links struct {
-	Open        string `json:"open"`
-	Acknowledge string `json:"acknowledge"`
-}
-
-func documentOf(m notify.Message) document {
-	d := document{
-		Event: m.Event, Delivery: m.Key, Thread: m.Thread, Severity: m.Severity,
-		Title: notify.Line(m.Title), Text: notify.Lines(m.Text), At: sereno.At(m.At), Last: m.Last,
-		Device: m.Device, Incidents: m.Incidents, Count: m.Count,
-		Links: links{Open: m.Open, Acknowledge: m.Acknowledge},
-	}
-	if m.Incident != nil {
-		first := *m.Incident
-		first.Device = nil // stands beside it
-		d.Incident = &first
-	}
-	if d.Device != nil && d.Device.Tags == nil {
-		device := *d.Device
-		device.Tags = []string{}
-		d.Device = &device
-	}
-	if d.Incidents == nil {
-		d.Incidents = []notify.Incident{}
-	}
-	return d
-}
-
-func (d document) encode() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(d); err != nil {
-		return nil, err
-	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
-}
-
 // values are the document as a template sees it: what is null is left out.
-func (d document) values() map[string]any {
-	text, err := d.encode()
+func values(d notify.Document) map[string]any {
+	text, err := d.JSON()
 	if err != nil {
 		return nil
 	}
@@ -295,7 +240,7 @@ func (c *channel) tryBody() error {
 		return nil
 	}
 	for _, m := range samples() {
-		text, err := c.body(documentOf(m).values())
+		text, err := c.body(values(notify.DocumentOf(m)))
 		if err != nil {
 			return notify.Wrong("body", "%s", err)
 		}

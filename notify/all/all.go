@@ -1,0 +1,15 @@
+// Package all is the list of the kinds of channel there are.
+package all
+
+import (
+	"sereno/notify"
+	"sereno/notify/webhook"
+)
+
+// Kinds returns one of each, in the order in which they are told to people.
+// Channels of one kind may share what their kind holds, so a program asks once.
+func Kinds() []notify.Kind {
+	return []notify.Kind{
+		webhook.Kind{},
+	}
+}
