@@ -54,6 +54,7 @@ type Incident struct {
 	Site        string
 	Tags        []string
 	Check       string        // its name
+	Removed     bool          // device or check is no longer watched
 	Uncertainty time.Duration // of Opened
 	Looks       []bool        // the latest looks when it opened or now, oldest first: answered or not
 	Behind      int           // devices whose incidents hang on this one

@@ -26,8 +26,8 @@ var Values = []Value{
 	{Name: "severity", Example: "critical", Means: "of the worst: critical, high, medium, low"},
 	{Name: "count", Example: "37", Means: "how many troubles the message is about"},
 	{Name: "many", Example: "true", Means: "it is about more than one"},
-	{Name: "noun", Example: "devices", Means: "what they are: devices, or troubles if there is something else among them"},
-	{Name: "state", Example: "down", Means: "what all of them are: down, degraded, flapping, or in trouble"},
+	{Name: "noun", Example: "devices", Means: "what they are: devices, checks if there are several of one device, troubles if one is Sereno's own"},
+	{Name: "state", Example: "down", Means: "what all of them are: down, degraded, flapping, in trouble if they differ, open if one is Sereno's own"},
 	{Name: "group", Example: "behind core-sw1", Means: "what they share"},
 	{Name: "where", Example: "behind core-sw1", Means: "the same as the end of a sentence: at plant1, behind core-sw1"},
 	{Name: "began", Example: "03:12:04 CET", Means: "when the first of them began"},
@@ -42,9 +42,9 @@ var Values = []Value{
 	{Name: "reminder", Example: "2", Means: "the how-manieth reminder"},
 	{Name: "reminders", Example: "3", Means: "of how many"},
 	{Name: "last", Example: "true", Means: "no more will follow until it recovers"},
-	{Name: "by", Example: "anna", Means: "who acknowledged it"},
+	{Name: "by", Example: "anna", Means: "who acknowledged or resolved it"},
 	{Name: "note", Example: "on my way", Means: "what that person wrote"},
-	{Name: "was", Example: "degraded", Means: "what the trouble was before it changed"},
+	{Name: "was", Example: "degraded", Means: "what the trouble was before it changed; nothing if it is only more severe now"},
 	{Name: "late", Example: "7 min", Means: "how late the message is, if it is"},
 	{Name: "late_because", Example: "telegram could not be reached", Means: "why it is"},
 	{Name: "held", Example: "maintenance sunday", Means: "why it was kept back, if it was"},
@@ -178,6 +178,9 @@ func flatten(f Facts) map[string]any {
 	} {
 		v[name] = value
 	}
+	if f.Was == first.Trouble.String() { // its severity changed
+		v["was"] = ""
+	}
 	if f.Again < 2 {
 		v["again"], v["again_nth"], v["again_in"] = 0, "", ""
 	}
@@ -251,27 +254,33 @@ func one01(b bool) int {
 
 // noun says what incidents are.
 func noun(in []Incident) string {
-	seen := map[sereno.DeviceID]bool{}
+	seen, noun := map[sereno.DeviceID]bool{}, "devices"
 	for _, i := range in {
-		if i.Trouble.Own() || i.Device == 0 || seen[i.Device] {
+		if i.Trouble.Own() {
 			return "troubles"
+		}
+		if seen[i.Device] {
+			noun = "checks"
 		}
 		seen[i.Device] = true
 	}
-	return "devices"
+	return noun
 }
 
 // state says what all of them are, as the end of a sentence.
 func state(in []Incident) string {
+	state := ""
 	for _, i := range in {
-		if i.Trouble.Own() || i.Trouble != in[0].Trouble {
-			return "in trouble"
+		switch {
+		case i.Trouble.Own():
+			return "open"
+		case i.Trouble != in[0].Trouble:
+			state = "in trouble"
+		case state == "":
+			state = i.Trouble.String()
 		}
 	}
-	if len(in) == 0 {
-		return ""
-	}
-	return in[0].Trouble.String()
+	return state
 }
 
 // where makes the end of a sentence of what a group shares.

@@ -34,7 +34,11 @@ func (c calendar) span(begin, end sereno.Instant) string {
 	}
 	to := e.Format("15:04:05 MST")
 	if b.Format(time.DateOnly) != e.Format(time.DateOnly) {
-		return from + " – " + e.Format("Mon 2 Jan ") + to
+		day := "Mon 2 Jan "
+		if b.Year() != e.Year() {
+			day = "Mon 2 Jan 2006 "
+		}
+		return from + " – " + e.Format(day) + to
 	}
 	return from + "–" + to
 }

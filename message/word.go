@@ -13,6 +13,9 @@ func wording(in Incident) words {
 		back := map[sereno.Trouble]string{
 			sereno.TroubleDown: " is back", sereno.TroubleDegraded: " is well again", sereno.TroubleFlapping: " is calm again",
 		}[in.Trouble]
+		if in.Removed {
+			back = " is no longer watched"
+		}
 		return words{is: w + " is " + said, still: w + " is still " + said, had: w + " was " + said, back: w + back}
 	}
 	about := ""
