@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"sereno"
 )
@@ -65,4 +66,39 @@ func (d Document) JSON() ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// Parts returns the title as one harmless line that is never empty, and what
+// follows it in the text, as harmless lines without a line end at its end.
+func (m Message) Parts() (title, rest string) {
+	title = Line(m.Title)
+	rest = Lines(strings.TrimPrefix(m.Text, m.Title))
+	if title == "" {
+		title, rest, _ = strings.Cut(strings.Trim(rest, "\n "), "\n")
+	}
+	if title == "" {
+		title = "Sereno: " + string(m.Event)
+	}
+	return title, strings.Trim(rest, "\n ")
+}
+
+// Mark is a picture that says at a glance how a message is meant; "" for a test.
+func (m Message) Mark() string {
+	switch {
+	case m.Event == Closed:
+		return "✅"
+	case m.Event == Acknowledged:
+		return "👀"
+	case m.Event == Test:
+		return ""
+	}
+	switch m.Severity {
+	case sereno.SeverityCritical:
+		return "🔴"
+	case sereno.SeverityHigh:
+		return "🟠"
+	case sereno.SeverityMedium:
+		return "🟡"
+	}
+	return "🔵"
 }

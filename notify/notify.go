@@ -113,7 +113,11 @@ type Kind interface {
 type Options struct {
 	Agent    string // "sereno/1.0", what HTTP requests and mails call themselves
 	Commands bool   // programs may be run: only where the configuration file says so
-	Log      *slog.Logger
+	// Publish tells whoever is watching right now of something that happened,
+	// with JSON about it, and waits for nobody; false: there is no telling any
+	// more. nil: nobody can watch.
+	Publish func(name string, data []byte) bool
+	Log     *slog.Logger
 }
 
 // A Class says whether trying again makes sense.

@@ -152,9 +152,7 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 		// It ended well; what failed is reading what it said.
 		c.log.Warn("a program's output was not read to its end", "program", c.Run[0], "err", c.clean(err.Error()))
 	}
-	if what != "" {
-		c.log.Info("a program has taken a message", "program", c.Run[0], "delivery", notify.Line(m.Key), "said", what)
-	}
+	notify.Say(ctx, describe("exit code 0", what))
 	return nil
 }
 
