@@ -13,7 +13,7 @@ import (
 // rows, every number a varint (https://protobuf.dev/programming-guides/encoding/#varints),
 // every text its length and its bytes as they are. A later version may add to a
 // row; what an earlier one wrote stays readable.
-const entryVersion = 1
+const entryVersion = 2 // since it: Incident.Subject
 
 // errNewer is the error of an entry that this version cannot read.
 var errNewer = errors.New("an entry of a newer version")
@@ -36,6 +36,7 @@ func encodeEntry(e *ledger.Entry) []byte {
 		in := &e.Incidents[i]
 		w.numbers(int64(in.ID), int64(in.Device), int64(in.Check), int64(in.Vantage), int64(in.Trouble), int64(in.Opened), int64(in.Closed), int64(in.Under))
 		w.text(in.Reason)
+		w.text(in.Subject)
 	}
 	w.number(int64(len(e.Absences)))
 	for _, a := range e.Absences {
@@ -64,7 +65,8 @@ func encodeEntry(e *ledger.Entry) []byte {
 // decodeEntry appends what encodeEntry wrote to an entry.
 func decodeEntry(b []byte, e *ledger.Entry) error {
 	r := &decoder{rest: b}
-	if version := r.number(); version > entryVersion && r.err == nil {
+	version := r.number()
+	if version > entryVersion && r.err == nil {
 		return errNewer
 	}
 	for range r.length() {
@@ -74,11 +76,15 @@ func decodeEntry(b []byte, e *ledger.Entry) error {
 		e.Open = append(e.Open, r.span())
 	}
 	for range r.length() {
-		e.Incidents = append(e.Incidents, sereno.Incident{
+		in := sereno.Incident{
 			ID: sereno.IncidentID(r.number()), Device: sereno.DeviceID(r.number()), Check: sereno.CheckID(r.number()),
 			Vantage: sereno.VantageID(r.number()), Trouble: sereno.Trouble(r.number()),
 			Opened: sereno.Instant(r.number()), Closed: sereno.Instant(r.number()), Under: sereno.IncidentID(r.number()), Reason: r.text(),
-		})
+		}
+		if version >= 2 {
+			in.Subject = r.text()
+		}
+		e.Incidents = append(e.Incidents, in)
 	}
 	for range r.length() {
 		e.Absences = append(e.Absences, sereno.Absence{

@@ -2,8 +2,10 @@ package spool
 
 import (
 	"errors"
+	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -62,6 +64,33 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	})
 }
 
+// TestAnEntryOfTheFirstVersionIsRead reads what an earlier release left on disk.
+func TestAnEntryOfTheFirstVersionIsRead(t *testing.T) {
+	b, err := os.ReadFile("testdata/entry-1.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got ledger.Entry
+	if err := decodeEntry(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := ledger.Entry{
+		Closed: []sereno.Span{{Check: 7, Status: sereno.Up, Begin: 1_700_000_000_000_000, End: 1_700_000_060_000_000, Proof: 1_700_000_059_000_000, Uncertainty: time.Second}},
+		Open:   []sereno.Span{{Check: 7, Status: sereno.Down, Begin: 1_700_000_060_000_000, Proof: 1_700_000_062_000_000, Uncertainty: time.Second, Reason: "no reply in 1s"}},
+		Incidents: []sereno.Incident{
+			{ID: 41, Device: 3, Check: 7, Opened: 1_700_000_060_000_000, Reason: "no reply in 1s", Under: 40},
+			{ID: 42, Trouble: sereno.TroubleStorage, Opened: 1_700_000_000_000_000, Closed: 1_700_000_050_000_000, Reason: "the disk is full"},
+		},
+		Absences: []sereno.Absence{{Begin: 1_699_999_000_000_000, End: 1_699_999_500_000_000, Uncertainty: 5 * time.Second, Cause: sereno.Reboot, Unsure: true, Checks: 12}},
+		Clock:    []sereno.ClockEvent{{At: 1_699_999_600_000_000, Step: -time.Hour}},
+		Starts:   []sereno.Start{{At: 1_699_999_500_000_000, Settled: 1_699_999_000_000_000, Version: "0.2"}},
+		Policies: []sereno.PolicySince{{Check: 7, Since: 1_699_999_700_000_000}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v\nwant %+v", got, want)
+	}
+}
+
 func TestAnEntryOfANewerVersionIsTold(t *testing.T) {
 	w := encoder{}
 	w.number(entryVersion + 1)
@@ -72,6 +101,7 @@ func TestAnEntryOfANewerVersionIsTold(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{4, 0, 0, 0, 0, 0, 0, 0})
 	f.Add(encodeEntry(&ledger.Entry{Closed: make([]sereno.Span, 2), Open: make([]sereno.Span, 1)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var e ledger.Entry
