@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"sereno"
 	"sereno/clock"
@@ -70,7 +71,10 @@ func Restore(ctx context.Context, r *Reader, t Target) (Manifest, error) {
 		if err != nil {
 			return err
 		}
-		return sameSums(ctx, d, m.Tables)
+		if err := sameSums(ctx, d, m.Tables); err != nil {
+			return err
+		}
+		return d.LeaveThePast(ctx, sereno.At(time.Now()))
 	}, t.Log)
 	if err != nil {
 		return Manifest{}, err

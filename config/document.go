@@ -339,6 +339,7 @@ const (
 func retained(c *Config) map[string]*time.Duration {
 	return map[string]*time.Duration{
 		"spans": &c.Retention.Spans, "incidents": &c.Retention.Incidents, "absences": &c.Retention.Absences, "days": &c.Retention.Days,
+		"deliveries": &c.Retention.Deliveries, "audit": &c.Retention.Audit,
 	}
 }
 

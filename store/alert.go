@@ -10,6 +10,7 @@ import (
 
 	"sereno"
 	"sereno/alert"
+	"sereno/notify"
 )
 
 var _ alert.Outbox = (*Store)(nil)
@@ -235,26 +236,65 @@ func (s *Store) putDeliveries(tx *sql.Tx, list []alert.Delivery) error {
 	}
 	// What was merged lets go of its items before another takes them.
 	var merged []alert.DeliveryID
-	var items []item
 	for _, d := range list {
 		if d.State == alert.Merged {
 			merged = append(merged, d.ID)
-		}
-		for position, i := range d.Items {
-			items = append(items, item{d.ID, d.Channel, position, d.State != alert.Merged, i})
 		}
 	}
 	if _, err := put(s, tx, `UPDATE delivery_items SET carries = 0 FROM @ WHERE delivery_items.delivery_id = u.id AND delivery_items.carries = 1`, "id",
 		merged, func(id alert.DeliveryID) []any { return []any{int64(id)} }); err != nil {
 		return err
 	}
+	return s.putItems(tx, list)
+}
+
+// putItems adds the items that deliveries do not have yet. They only grow: a
+// delivery with as many as are stored has none.
+func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
+	ids := make([]int64, len(list))
+	for i, d := range list {
+		ids[i] = int64(d.ID)
+	}
+	type count struct {
+		of alert.DeliveryID
+		n  int
+	}
+	counts, err := query(context.Background(), tx, `SELECT delivery_id, count(*) FROM delivery_items WHERE delivery_id`+s.among(1)+` GROUP BY delivery_id`,
+		[]any{s.list(ids)}, func(row scanner) (c count, err error) {
+			err = row.Scan((*int64)(&c.of), &c.n)
+			return c, err
+		})
+	if err != nil {
+		return err
+	}
+	has := make(map[alert.DeliveryID]int, len(counts))
+	for _, c := range counts {
+		has[c.of] = c.n
+	}
+	var items []item
+	var grown []int64
+	for _, d := range list {
+		if len(d.Items) <= has[d.ID] {
+			continue
+		}
+		grown = append(grown, int64(d.ID))
+		for position, i := range d.Items {
+			items = append(items, item{d.ID, d.Channel, position, d.State != alert.Merged, i})
+		}
+	}
 	n, err := put(s, tx, `INSERT INTO delivery_items (`+itemColumns+`) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, u.carries FROM @
 		WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.incident_id) ON CONFLICT DO NOTHING`, itemColumns, items, itemArgs)
 	if err != nil || n == int64(len(items)) {
 		return err
 	}
-	// Some were there already, or are of incidents that are gone.
-	return s.toldOnce(tx, items)
+	// Some were there already, or are of incidents that are gone for good; so is
+	// what tells of nothing else.
+	if err := s.toldOnce(tx, items); err != nil {
+		return err
+	}
+	_, err = tx.Exec(fmt.Sprintf(`DELETE FROM deliveries WHERE id%s AND state <> %d AND event <> '%s'
+		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(1), alert.Waiting, notify.Test), s.list(grown))
+	return err
 }
 
 // toldOnce proves that items which could not be added are not another
@@ -263,6 +303,11 @@ func (s *Store) toldOnce(tx *sql.Tx, items []item) error {
 	const text = `SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, o.delivery_id FROM @ JOIN delivery_items o
 		ON o.incident_id = u.incident_id AND o.occasion = u.occasion AND o.channel = u.channel AND o.carries = 1
 		WHERE u.carries = 1 AND o.delivery_id <> u.delivery_id LIMIT 1`
+	stmt, err := tx.Prepare(s.rowsIn(text, itemColumns, itemArgs(items[0])))
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
 	most := 1 // SQLite has one row at a time
 	if s.postgres != nil {
 		most = handful
@@ -274,8 +319,7 @@ func (s *Store) toldOnce(tx *sql.Tx, items []item) error {
 		}
 		var i item
 		var other alert.DeliveryID
-		err := tx.QueryRow(s.rowsIn(text, itemColumns, itemArgs(part[0])), args...).
-			Scan((*int64)(&i.delivery), (*int64)(&i.Incident), &i.Occasion, &i.channel, (*int64)(&other))
+		err := stmt.QueryRow(args...).Scan((*int64)(&i.delivery), (*int64)(&i.Incident), &i.Occasion, &i.channel, (*int64)(&other))
 		if err == nil {
 			return sereno.Errorf(sereno.Internal, "delivery %d is to tell %q of incident %d on %s, as delivery %d does already", i.delivery, i.Occasion, i.Incident, i.channel, other)
 		}

@@ -6,14 +6,19 @@ import (
 	"strings"
 
 	"sereno"
+	"sereno/alert"
+	"sereno/notify"
 )
 
 // CheckInvariants proves the ledger: the spans of every check tile its life,
 // from its creation, closed ones end to begin, then the open one, which it has
-// exactly as long as it lives; at most one incident is open per check and vantage
-// point, and one of each trouble of a vantage point's own; none ends before it began or hangs on one that is not there. The error
-// is of the kind Internal and names the first few offenders. It reads every
-// span.
+// exactly as long as it lives; at most one incident is open per check, and one of
+// each trouble and subject of a vantage point's own; none ends before it began or
+// hangs on one that is not there. And the outbox: it has not taken in what is
+// not there yet, an alert that is not done has its incident, a delivery that was
+// settled tells of something, one that was merged says where; no maintenance
+// ends before it began, or lasts twice. The error is of the kind Internal and
+// names the first few offenders. It reads every span.
 func (s *Store) CheckInvariants(ctx context.Context) error {
 	const few = 5
 	offenders, err := all(rows(ctx, s, "check the invariants", fmt.Sprintf(`
@@ -34,12 +39,20 @@ func (s *Store) CheckInvariants(ctx context.Context) error {
 		UNION ALL SELECT 'stateless', c.id, 0, 0 FROM checks c
 			WHERE c.deleted_us = 0 AND NOT EXISTS (SELECT 1 FROM states s WHERE s.check_id = c.id)
 		UNION ALL SELECT 'ghost', c.id, c.deleted_us, 0 FROM checks c JOIN states s ON s.check_id = c.id WHERE c.deleted_us <> 0
-		UNION ALL SELECT 'twice', check_id, vantage_id, count(*) FROM incidents WHERE closed_us = 0
-			GROUP BY check_id, vantage_id, CASE check_id WHEN 0 THEN trouble ELSE 0 END HAVING count(*) > 1
+		UNION ALL SELECT 'twice', check_id, 0, count(*) FROM incidents WHERE closed_us = 0 AND check_id <> 0 GROUP BY check_id HAVING count(*) > 1
+		UNION ALL SELECT 'own twice', vantage_id, trouble, count(*) FROM incidents WHERE closed_us = 0 AND check_id = 0 GROUP BY vantage_id, trouble, subject HAVING count(*) > 1
 		UNION ALL SELECT 'backwards', id, opened_us, closed_us FROM incidents WHERE closed_us <> 0 AND closed_us < opened_us
 		UNION ALL SELECT 'parentless', i.id, i.under_id, 0 FROM incidents i
 			WHERE i.under_id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents p WHERE p.id = i.under_id)
-		LIMIT %d`, endless, few+1), nil, scanOffender))
+		UNION ALL SELECT 'ahead', revision, (SELECT last FROM sequences WHERE name = 'revisions'), 0 FROM alert_state
+			WHERE revision > (SELECT last FROM sequences WHERE name = 'revisions')
+		UNION ALL SELECT 'about nothing', a.id, 0, 0 FROM alerts a WHERE a.done = 0 AND NOT EXISTS (SELECT 1 FROM incidents i WHERE i.id = a.id)
+		UNION ALL SELECT 'empty', d.id, 0, 0 FROM deliveries d
+			WHERE d.state <> %d AND d.event <> '%s' AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = d.id)
+		UNION ALL SELECT 'nowhere', id, 0, 0 FROM deliveries WHERE state = %d AND into_id = 0
+		UNION ALL SELECT 'maintained backwards', device_id, begin_us, end_us FROM maintained WHERE end_us <> 0 AND end_us <= begin_us
+		UNION ALL SELECT 'maintained twice', device_id, count(*), 0 FROM maintained WHERE end_us = 0 GROUP BY device_id, window_name HAVING count(*) > 1
+		LIMIT %d`, endless, alert.Waiting, notify.Test, alert.Merged, few+1), nil, scanOffender))
 	if err != nil {
 		return err
 	}
@@ -71,10 +84,21 @@ func scanOffender(row scanner) (string, error) {
 	case "ghost":
 		return fmt.Sprintf("check %d ended at %s but has an open span", id, at), nil
 	case "twice":
-		if id == 0 {
-			return fmt.Sprintf("vantage point %d has %d open incidents of one kind", a, b), nil
-		}
-		return fmt.Sprintf("check %d has %d open incidents at vantage point %d", id, b, a), nil
+		return fmt.Sprintf("check %d has %d open incidents", id, b), nil
+	case "own twice":
+		return fmt.Sprintf("vantage point %d has %d open incidents of one kind", id, b), nil
+	case "ahead":
+		return fmt.Sprintf("alerting has taken in %d changes of incidents, but there were only %d", id, a), nil
+	case "about nothing":
+		return fmt.Sprintf("alert %d is about an incident that does not exist", id), nil
+	case "empty":
+		return fmt.Sprintf("delivery %d tells of nothing", id), nil
+	case "nowhere":
+		return fmt.Sprintf("delivery %d was merged into none", id), nil
+	case "maintained backwards":
+		return fmt.Sprintf("maintenance of device %d began at %s and ended at %s", id, at, to), nil
+	case "maintained twice":
+		return fmt.Sprintf("device %d is under maintenance by one window %d times at once", id, a), nil
 	case "backwards":
 		return fmt.Sprintf("incident %d opened at %s and closed at %s", id, at, to), nil
 	default:
