@@ -22,6 +22,24 @@ const (
 	Dropped                     // it has become pointless before it was sent: its channel is gone, a backup was restored
 )
 
+var stateNames = [...]string{"waiting", "delivered", "refused", "expired", "merged", "dropped"}
+
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText gives the lower-case name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the lower-case name.
+func (s *State) UnmarshalText(text []byte) error {
+	for i, name := range stateNames {
+		if name == string(text) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return sereno.Errorf(sereno.Invalid, "%q is no state of a delivery; there are %v", text, stateNames)
+}
+
 // A Delivery is one message promised to one channel: stored before it is sent.
 type Delivery struct {
 	ID       DeliveryID
