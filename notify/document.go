@@ -72,7 +72,11 @@ func (d Document) JSON() ([]byte, error) {
 // follows it in the text, as harmless lines without a line end at its end.
 func (m Message) Parts() (title, rest string) {
 	title = Line(m.Title)
-	rest = Lines(strings.TrimPrefix(m.Text, m.Title))
+	rest = m.Text
+	if after, ok := strings.CutPrefix(rest, m.Title); ok && (after == "" || after[0] == '\n' || after[0] == '\r') {
+		rest = after
+	}
+	rest = Lines(rest)
 	if title == "" {
 		title, rest, _ = strings.Cut(strings.Trim(rest, "\n "), "\n")
 	}
