@@ -3,6 +3,7 @@ package all
 
 import (
 	"sereno/notify"
+	"sereno/notify/telegram"
 	"sereno/notify/webhook"
 )
 
@@ -10,6 +11,7 @@ import (
 // Channels of one kind may share what their kind holds, so a program asks once.
 func Kinds() []notify.Kind {
 	return []notify.Kind{
+		telegram.New(),
 		webhook.Kind{},
 	}
 }

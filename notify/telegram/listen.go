@@ -1,0 +1,279 @@
+package telegram
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sereno"
+	"sereno/notify"
+)
+
+const (
+	pollTime   = 50 * time.Second // that Telegram holds a question open for news
+	pollGrace  = 15 * time.Second // for its answer to arrive
+	maxUpdates = 1 << 20          // bytes of one answer
+	perPoll    = 10               // updates in one answer, so that it stays below maxUpdates
+	hearTime   = 30 * time.Second // for what somebody pressed to be done
+
+	firstPause = time.Second // after something went wrong; it doubles
+	longPause  = time.Minute
+	deafPause  = 5 * time.Minute // when the token is wrong
+)
+
+// snoozeFor is what the button offers.
+const snoozeFor = time.Hour
+
+// What may be pressed beneath a message.
+type offer uint8
+
+const (
+	offerAll    offer = iota // acknowledge or snooze
+	offerUnack               // it is acknowledged
+	offerSnooze              // it is snoozed
+)
+
+// keyboard draws the buttons for an incident. What they send back is at most 64
+// bytes, as the Bot API has it.
+func keyboard(id sereno.IncidentID, o offer) *markup {
+	n := strconv.FormatInt(int64(id), 10)
+	acknowledge := button{"Acknowledge", "acknowledge:" + n}
+	unacknowledge := button{"Unacknowledge", "unacknowledge:" + n}
+	snooze := button{"Snooze 1 h", "snooze:" + n}
+	switch o {
+	case offerUnack:
+		return &markup{[][]button{{unacknowledge, snooze}}}
+	case offerSnooze:
+		return &markup{[][]button{{acknowledge, {"Snooze 1 h more", snooze.Data}}}}
+	}
+	return &markup{[][]button{{acknowledge, snooze}}}
+}
+
+// pressed reads what a button sent back.
+func pressed(data string) (a notify.Answer, then offer, ok bool) {
+	action, n, found := strings.Cut(data, ":")
+	id, err := strconv.ParseInt(n, 10, 64)
+	if !found || err != nil || id <= 0 {
+		return a, then, false
+	}
+	a = notify.Answer{Action: action, Incident: sereno.IncidentID(id)}
+	switch action {
+	case "acknowledge":
+		return a, offerUnack, true
+	case "unacknowledge":
+		return a, offerAll, true
+	case "snooze":
+		a.For = snoozeFor
+		return a, offerSnooze, true
+	}
+	return a, then, false
+}
+
+type (
+	update struct {
+		ID       int64     `json:"update_id"`
+		Callback *callback `json:"callback_query"`
+	}
+	callback struct {
+		ID   string `json:"id"`
+		From struct {
+			Username string `json:"username"`
+			First    string `json:"first_name"`
+			Last     string `json:"last_name"`
+		} `json:"from"`
+		Message *struct {
+			ID    int64 `json:"message_id"`
+			Topic int64 `json:"message_thread_id"`
+			Chat  struct {
+				ID       json.Number `json:"id"`
+				Username string      `json:"username"`
+			} `json:"chat"`
+		} `json:"message"`
+		Data string `json:"data"`
+	}
+)
+
+// who is how the audit trail calls whoever pressed.
+func (c *callback) who() string {
+	name := c.From.Username
+	if name == "" {
+		name = strings.TrimSpace(c.From.First + " " + c.From.Last)
+	}
+	return "telegram: " + notify.Cut(notify.Line(name), 64)
+}
+
+// A poller asks Telegram what was pressed, for all channels of one bot: the Bot
+// API has one queue per bot and answers one who asks at a time.
+type poller struct {
+	bot  bot
+	turn chan struct{} // held by the one who asks
+
+	mu        sync.Mutex
+	listeners map[*channel]func(context.Context, notify.Answer) string
+
+	// These belong to whoever has the turn.
+	offset int64 // the first update that was not heard yet
+	deaf   string
+	pause  time.Duration
+}
+
+func (k *Kind) pollerOf(key string, b bot) *poller {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p, ok := k.pollers[key]
+	if !ok {
+		p = &poller{bot: b, turn: make(chan struct{}, 1), listeners: map[*channel]func(context.Context, notify.Answer) string{}}
+		k.pollers[key] = p
+	}
+	return p
+}
+
+// Listen hears the buttons beneath this channel's messages. Of several channels
+// of one bot the one that listens longest asks for all.
+func (c *channel) Listen(ctx context.Context, answer func(context.Context, notify.Answer) (reply string)) error {
+	if !c.answers {
+		<-ctx.Done()
+		return nil
+	}
+	p := c.poller
+	p.mu.Lock()
+	p.listeners[c] = answer
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.listeners, c)
+	}()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil
+	}
+	for ctx.Err() == nil {
+		asked := time.Now()
+		updates, err := p.ask(ctx, c.bot)
+		if ctx.Err() != nil {
+			break
+		}
+		if err == nil && len(updates) == 0 && time.Since(asked) < firstPause {
+			err = &notify.Failure{Text: "an answer without news came before its time"}
+		}
+		if err != nil {
+			p.rest(ctx, c.log, err)
+			continue
+		}
+		p.well(c.log)
+		for _, u := range updates {
+			if u.Callback != nil {
+				p.hear(ctx, u.Callback)
+			}
+			if ctx.Err() != nil {
+				break // what was not answered is asked for again
+			}
+			p.offset = max(p.offset, u.ID+1)
+		}
+	}
+	return nil
+}
+
+func (p *poller) ask(ctx context.Context, b bot) ([]update, error) {
+	var updates []update
+	err := b.call(ctx, "getUpdates", struct {
+		Offset  int64    `json:"offset"`
+		Limit   int      `json:"limit"`
+		Timeout int      `json:"timeout"`
+		Allowed []string `json:"allowed_updates"`
+	}{p.offset, perPoll, int(pollTime / time.Second), []string{"callback_query"}}, &updates)
+	return updates, err
+}
+
+// rest waits after an error, longer each time, and says once what is wrong.
+func (p *poller) rest(ctx context.Context, log *slog.Logger, err error) {
+	p.pause = min(max(2*p.pause, firstPause), longPause)
+	says := "telegram: what is pressed is not heard until this passes"
+	wait := p.pause
+	if r, ok := errors.AsType[*refusal](err); ok {
+		switch r.code {
+		case http.StatusConflict:
+			says = "telegram: somebody else asks for what is pressed on this bot's buttons, so some of it is not heard here: end the other program, delete the bot's webhook, or give this Sereno a bot of its own"
+		case http.StatusUnauthorized, http.StatusNotFound:
+			says, wait = "telegram: what is pressed is not heard: the token is wrong", deafPause
+		}
+		wait = max(wait, r.failure.After)
+	}
+	if p.deaf != says {
+		p.deaf = says
+		log.Warn(says, "answer", failure(err).Error())
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (p *poller) well(log *slog.Logger) {
+	if p.deaf != "" {
+		log.Info("telegram: what is pressed is heard again")
+	}
+	p.deaf, p.pause = "", 0
+}
+
+// hear does what was pressed and says so, beneath the message and to whoever
+// pressed. Only the chat that the message went to may press.
+func (p *poller) hear(ctx context.Context, c *callback) {
+	ctx, cancel := context.WithTimeout(ctx, hearTime)
+	defer cancel()
+	reply := func(text string) {
+		// Telegram forgets a press after a while; then nobody waits for this.
+		_ = p.bot.call(ctx, "answerCallbackQuery", struct {
+			ID   string `json:"callback_query_id"`
+			Text string `json:"text"`
+		}{c.ID, notify.Cut(notify.Line(text), notify.MaxAnswer)}, nil)
+	}
+	channel, answer := p.listenerOf(c)
+	a, then, ok := pressed(c.Data)
+	switch {
+	case answer == nil:
+		reply("Sereno does not take orders from this chat.")
+		return
+	case !ok:
+		reply("This button is not Sereno's.")
+		return
+	}
+	a.Who = c.who()
+	reply(answer(ctx, a))
+	_ = channel.bot.call(ctx, "editMessageReplyMarkup", struct {
+		Chat     chatID  `json:"chat_id"`
+		Message  int64   `json:"message_id"`
+		Keyboard *markup `json:"reply_markup"`
+	}{chatID(c.Message.Chat.ID), c.Message.ID, keyboard(a.Incident, then)}, nil)
+}
+
+// listenerOf finds the channel whose message it was: by chat, and by topic where
+// several channels write to one chat.
+func (p *poller) listenerOf(c *callback) (found *channel, answer func(context.Context, notify.Answer) string) {
+	if c.Message == nil {
+		return nil, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for listener, hears := range p.listeners {
+		chat := listener.target()
+		if string(chat) != c.Message.Chat.ID.String() && (c.Message.Chat.Username == "" || !strings.EqualFold(string(chat), "@"+c.Message.Chat.Username)) {
+			continue
+		}
+		if found == nil || listener.settings.Topic == c.Message.Topic {
+			found, answer = listener, hears
+		}
+	}
+	return found, answer
+}
