@@ -83,7 +83,7 @@ type Desk struct {
 	shut      illness // of the outbox
 	began     sereno.Instant
 	guard     guard
-	listener  listener
+	listening map[string]listening
 	emergency *emergency
 }
 
@@ -180,7 +180,6 @@ func (d *Desk) Run(ctx context.Context) error {
 // finish waits for what is under way, and writes down what came of it.
 func (d *Desk) finish(stopSending, stopWriting context.CancelFunc) {
 	d.ending = true
-	d.listener.stop()
 	sent, written := time.NewTimer(endPatience), time.NewTimer(2*endPatience)
 	defer sent.Stop()
 	defer written.Stop()
