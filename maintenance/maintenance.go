@@ -136,16 +136,17 @@ func parseStart(text string) (wall, error) {
 // occurs or never pauses.
 func (c *Calendar) begin(start wall) error {
 	c.rule.settle(start, func(at sereno.Instant) wall { return wallAt(c.zone, at) })
-	first, ok := c.first(0)
-	if !ok {
-		from := start.date()
-		return sereno.Errorf(sereno.Invalid, "this rule never occurs between %s and %s", from.Format(time.DateOnly), c.rule.end(start).Format(time.DateOnly))
+	if until := c.rule.until; until < start {
+		return sereno.Errorf(sereno.Invalid, "its UNTIL, %s, lies before the first begin, %s", until.date().Format(time.DateOnly), start.date().Format(time.DateOnly))
 	}
-	until := first.begin.Add(5 * 366 * day)
-	looked := 0
 	var run stretch
+	var until sereno.Instant
+	looked := 0
 	for s := range c.occurrences(start) {
-		if looked++; looked > mostOccurrences || s.begin > until {
+		if looked++; looked == 1 {
+			until = s.begin.Add(5 * 366 * day)
+		}
+		if looked > mostOccurrences || s.begin > until {
 			break
 		}
 		if s.begin > run.end {
@@ -156,6 +157,9 @@ func (c *Calendar) begin(start wall) error {
 			return sereno.Errorf(sereno.Invalid, "its occurrences leave no gap: from %s on it would be maintenance for more than 31 days; make the window shorter or the rule rarer, or pause the devices",
 				run.begin.Time().In(c.zone).Format("2006-01-02 15:04"))
 		}
+	}
+	if looked == 0 {
+		return sereno.Errorf(sereno.Invalid, "this rule never occurs between %s and %s", start.date().Format(time.DateOnly), c.rule.end(start).Format(time.DateOnly))
 	}
 	return nil
 }
@@ -200,8 +204,12 @@ func (c *Calendar) remember(at sereno.Instant) *memo {
 	var run stretch
 	for s := range c.occurrences(wallAt(c.zone, at) - seconds(MaxLength+2*day)) {
 		if s.begin <= run.end && run.end != 0 {
-			run.end = s.end
-			continue
+			if run.end = s.end; run.end.Sub(max(run.begin, at)) < ahead+2*MaxLength {
+				continue
+			}
+			// A rule that leaves no gap later than Compile looked.
+			m.stretches, m.to = append(m.stretches, run), run.end
+			return m
 		}
 		if run.end > at {
 			m.stretches = append(m.stretches, run)
@@ -225,9 +233,9 @@ func (c *Calendar) remember(at sereno.Instant) *memo {
 func (c *Calendar) occurrences(from wall) func(yield func(stretch) bool) {
 	days, rest := c.Length/day, c.Length%day
 	return func(yield func(stretch) bool) {
-		in := zone{Location: c.zone}
+		begins, ends := zone{Location: c.zone}, zone{Location: c.zone}
 		for w := range c.rule.occurrences(from) {
-			t, gap := in.first(w)
+			t, gap := begins.first(w)
 			if gap >= day {
 				continue // that day never was
 			}
@@ -236,7 +244,7 @@ func (c *Calendar) occurrences(from wall) func(yield func(stretch) bool) {
 			}
 			end := t
 			if days > 0 {
-				end, _ = in.first(w + seconds(days*day))
+				end, _ = ends.first(w + seconds(days*day))
 			}
 			if !yield(stretch{sereno.At(t), sereno.At(end.Add(rest))}) {
 				return
