@@ -33,7 +33,8 @@ type Figures struct {
 	Outside time.Duration // the part of Unknown before the first and after the last span
 
 	// An outage begins with downtime and lasts until an answer is proven. What
-	// was not seen in between neither ends it nor belongs to its length.
+	// was not seen in between, and maintenance, neither ends it nor belongs to
+	// its length; but an answer during maintenance does end it.
 	Outages    int           // that touch the window
 	Longest    time.Duration // the downtime of the longest of them, inside the window
 	LastOutage Instant       // when the last of them began, which may be before the window; 0 if none
@@ -89,6 +90,8 @@ func (f *Figures) share(s Status, c Cause) *time.Duration {
 	switch {
 	case c == CausePaused:
 		return &f.Paused
+	case c == CauseMaintenance:
+		return &f.Maintenance
 	case s == Up:
 		return &f.Up
 	case s == Degraded:
@@ -105,7 +108,7 @@ type meaning uint8
 
 const (
 	leftOut meaning = iota
-	uptime
+	uptime          // or an answer during maintenance, which ends an outage as any answer does
 	downtime
 )
 
@@ -113,6 +116,10 @@ func (c Counting) means(s Status, cause Cause) meaning {
 	var bad bool
 	switch {
 	case cause == CausePaused:
+		return leftOut
+	case cause == CauseMaintenance && (s == Unknown || s == Down):
+		return leftOut
+	case cause == CauseMaintenance && s == Degraded && c.DegradedIsDown:
 		return leftOut
 	case s == Up:
 		return uptime

@@ -72,8 +72,8 @@ func (t Total) over(whole Total) (float64, bool) {
 //
 // Together they are Down while one of them is Down (behind a parent, if all
 // that are Down are), else Unknown while one of them is, else Degraded while
-// one of them is, else Up. Those that are paused, or not there yet, are left
-// out; while all are, so are they together.
+// one of them is, else Up. Those that are paused, under maintenance, or not
+// there yet, are left out; while all are, so are they together.
 type Sweep struct {
 	from, to Instant
 	edges    []uint64 // µs since from, condition, whether it begins: in one word, because millions are sorted
@@ -85,6 +85,7 @@ type condition uint8
 const (
 	present condition = iota
 	paused
+	maintained
 	unknown
 	degraded
 	behind
@@ -105,6 +106,8 @@ func (s *Sweep) Add(spans []Span) {
 		switch {
 		case span.Cause == CausePaused:
 			s.stretch(paused, span.Begin, span.End)
+		case span.Cause == CauseMaintenance:
+			s.stretch(maintained, span.Begin, span.End)
 		case span.Status == Unknown:
 			s.stretch(unknown, span.Begin, span.End)
 		case span.Status == Degraded:
@@ -176,6 +179,8 @@ func together(many *[conditions]int) Span {
 		return Span{Status: Degraded}
 	case many[paused] == many[present]:
 		return Span{Cause: CausePaused}
+	case many[paused]+many[maintained] == many[present]:
+		return Span{Cause: CauseMaintenance}
 	default:
 		return Span{Status: Up}
 	}
