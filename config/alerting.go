@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +42,7 @@ func (a *alerting) keys(root *yaml.Node) []key {
 	_, zone := entry(root, "zone")
 	a.zone = time.Local
 	if zone != nil {
-		if loc, err := time.LoadLocation(resolve(zone).Value); err == nil {
+		if loc, err := sereno.LoadZone(resolve(zone).Value); err == nil {
 			a.zone = loc
 		}
 	}
@@ -85,8 +87,8 @@ func (a *alerting) channel(r *reader, n *yaml.Node, field string) {
 	keys := []key{
 		{"name", func(r *reader, v *yaml.Node) { c.Name, _ = r.text(v, "name") }},
 		{"fallback", func(r *reader, v *yaml.Node) { c.Fallback, _ = r.text(v, "fallback") }},
-		{"fallback_after", func(r *reader, v *yaml.Node) { r.positive(v, "fallback_after", &c.FallbackAfter) }},
-		{"give_up", func(r *reader, v *yaml.Node) { r.positive(v, "give_up", &c.GiveUp) }},
+		{"fallback_after", func(r *reader, v *yaml.Node) { r.length(v, "fallback_after", &c.FallbackAfter) }},
+		{"give_up", func(r *reader, v *yaml.Node) { r.length(v, "give_up", &c.GiveUp) }},
 		{"templates", func(r *reader, v *yaml.Node) {
 			told := r.mapping(v, "templates", templateKeys(&c.Templates), nil)
 			a.note(field+".templates", told)
@@ -206,24 +208,27 @@ func (a *alerting) policy(r *reader, n *yaml.Node, field string) {
 		{"continue", func(r *reader, v *yaml.Node) { r.boolean(v, "continue", &p.Continue) }},
 		{"severity", func(r *reader, v *yaml.Node) { r.severity(v, "severity", &p.Severity) }},
 		{"raise", func(r *reader, v *yaml.Node) {
-			for i, item := range r.items(v, "raise") {
+			for _, item := range r.items(v, "raise") {
 				var raise alert.Raise
 				told := r.mapping(item, "an item of raise", []key{
-					{"after", func(r *reader, v *yaml.Node) { r.positive(v, "after", &raise.After) }},
+					{"after", func(r *reader, v *yaml.Node) { r.length(v, "after", &raise.After) }},
 					{"to", func(r *reader, v *yaml.Node) { r.severity(v, "to", &raise.To) }},
 				}, nil)
-				r.needs(item, "an item of raise", told, "after", "to")
-				a.note(fmt.Sprintf("%s.raise[%d]", field, i), told)
+				if r.needs(item, "an item of raise", told, "after", "to") || len(told) > 0 {
+					a.told = append(a.told, field+".raise") // they are judged by each other
+				}
 				p.Raise = append(p.Raise, raise)
 			}
 		}},
 		{"group_wait", func(r *reader, v *yaml.Node) {
-			if r.duration(v, "group_wait", &p.GroupWait); p.GroupWait == 0 {
+			if r.duration(v, "group_wait", &p.GroupWait); p.GroupWait < 0 {
+				r.wrong(v, "group_wait is a length of time, or 0s to gather nothing, not %s", what(v))
+			} else if p.GroupWait == 0 {
 				p.GroupWait = -1
 			}
 		}},
 		{"group_by", func(r *reader, v *yaml.Node) { p.GroupBy = orNone(r.texts(v, "group_by", "a key of group_by")) }},
-		{"settle", func(r *reader, v *yaml.Node) { r.positive(v, "settle", &p.Settle) }},
+		{"settle", func(r *reader, v *yaml.Node) { r.length(v, "settle", &p.Settle) }},
 		{"quiet", func(r *reader, v *yaml.Node) {
 			for i, item := range r.items(v, "quiet") {
 				p.Quiet = append(p.Quiet, a.quiet(r, item, fmt.Sprintf("%s.quiet[%d]", field, i)))
@@ -368,22 +373,59 @@ func (r *reader) severity(n *yaml.Node, of string, to *sereno.Severity) {
 	}
 }
 
-// positive reads a length of time above zero, where leaving it out means
-// another than none.
-func (r *reader) positive(n *yaml.Node, of string, to *time.Duration) {
-	before := len(r.mistakes)
-	if r.duration(n, of, to); len(r.mistakes) == before && *to <= 0 {
-		r.wrong(n, "%s is a length of time above 0, not %s", of, what(n))
-	}
-}
-
-// needs tells which keys a mapping lacks.
-func (r *reader) needs(n *yaml.Node, of string, told []string, names ...string) {
+// needs tells which keys a mapping lacks, and whether it lacks any.
+func (r *reader) needs(n *yaml.Node, of string, told []string, names ...string) (lacks bool) {
 	for _, name := range names {
 		if resolve(n).Kind == yaml.MappingNode && !has(n, name) && !slices.Contains(told, name) {
 			r.wrong(n, "%s needs %s", of, name)
+			lacks = true
 		}
 	}
+	return lacks
+}
+
+// judge applies the rules of the book to what was read, and returns what is
+// allowed and surely not meant.
+func (a *alerting) judge(r *reader, root *yaml.Node) (warnings []Mistake) {
+	if reflect.DeepEqual(*a.book, alert.Book{}) {
+		return nil
+	}
+	plan, err := a.book.Compile(r.channels, notify.Options{Commands: true, Log: slog.New(slog.DiscardHandler)})
+	for e := range allOf(err) {
+		if !a.known(e.Field) {
+			r.wrong(inBook(root, e.Field), "%s", a.sentence(e))
+		}
+	}
+	if err != nil {
+		return nil
+	}
+	for _, text := range plan.Warnings {
+		line := 1
+		for i, p := range a.book.Policies {
+			if strings.HasPrefix(text, fmt.Sprintf("policy %q ", p.Name)) {
+				line = r.line(inBook(root, fmt.Sprintf("policies[%d]", i)))
+			}
+		}
+		warnings = append(warnings, Mistake{Line: line, Text: text})
+	}
+	return warnings
+}
+
+// sentence says what is wrong. Of a setting it says which, and of what kind: its
+// line may hold several.
+func (a *alerting) sentence(e *sereno.Error) string {
+	var i int
+	if _, err := fmt.Sscanf(e.Field, "channels[%d]", &i); err != nil || i >= len(a.book.Channels) {
+		return e.Text
+	}
+	_, setting, _ := strings.Cut(e.Field, "].")
+	if first := topKey(setting); first == "" || slices.Contains([]string{"name", "fallback", "fallback_after", "give_up", "templates"}, first) {
+		return e.Text
+	}
+	if rest, ok := strings.CutPrefix(e.Text, "it "); ok {
+		return fmt.Sprintf("%s: %s %s", a.book.Channels[i].Kind, setting, rest)
+	}
+	return a.book.Channels[i].Kind + ": " + e.Text
 }
 
 // allOf yields the sereno.Errors in err's tree. Any other error is one without
@@ -393,6 +435,9 @@ func allOf(err error) func(yield func(*sereno.Error) bool) {
 }
 
 func walk(err error, yield func(*sereno.Error) bool) bool {
+	if err == nil {
+		return true
+	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each error of the tree by itself
 		for _, one := range many.Unwrap() {
 			if !walk(one, yield) {

@@ -57,6 +57,7 @@ type Config struct {
 	RemoteWrite []remote.Target   `env:"-"` // where samples are sent on to
 
 	Alerting alert.Book `env:"-"` // who is told of what: FromFile is set, no IDs are
+	Warnings []Mistake  `env:"-"` // what the file says and surely does not mean
 
 	Name    string          `env:"NAME"` // how this Sereno calls itself; "" for the machine's name
 	Deadman *deadman.Target `env:"-"`    // what is called for as long as all is well; nil: nothing

@@ -51,6 +51,9 @@ func parse(name string, text []byte, kinds []probe.Kind, channels []notify.Kind,
 		}
 		return nil, Errors(r.mistakes)
 	}
+	for i := range c.Warnings {
+		c.Warnings[i].File = name
+	}
 	for i := range c.Devices {
 		slices.Sort(c.Devices[i].Tags)
 		c.Devices[i].Tags = slices.Compact(c.Devices[i].Tags)
@@ -102,6 +105,7 @@ func (r *reader) settingsOf(c *Config, root *yaml.Node) (devices *yaml.Node) {
 	)
 	told := r.mapping(root, "the file", keys, nil)
 	r.judge(root, c.Validate(), told)
+	c.Warnings = a.judge(r, root)
 	return devices
 }
 

@@ -13,7 +13,10 @@ func newCheckConfig() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check-config FILE",
 		Short: "Find every mistake in a configuration file",
-		Long:  "Read a configuration file as serve would, and tell every mistake in it, each with its line.\nExit code 0 if there is none, 1 if there is, 2 if the file cannot be read.",
+		Long: `Read a configuration file as serve would, and tell every mistake in it, each with
+its line. What is allowed and surely not meant (a policy that is never asked) is
+told on standard error.
+Exit code 0 if there is no mistake, 1 if there is, 2 if the file cannot be read.`,
 		Args:  between(1, 1, "say which file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()
@@ -27,14 +30,21 @@ func newCheckConfig() *cobra.Command {
 					OK       bool             `json:"ok"`
 					Devices  int              `json:"devices"`
 					Mistakes []config.Mistake `json:"mistakes"`
-				}{OK: !wrong, Mistakes: append([]config.Mistake{}, mistakes...)}
+					Warnings []config.Mistake `json:"warnings"`
+				}{OK: !wrong, Mistakes: append([]config.Mistake{}, mistakes...), Warnings: []config.Mistake{}}
 				if c != nil {
 					document.Devices = len(c.Devices)
+					document.Warnings = append(document.Warnings, c.Warnings...)
 				}
 				if err := printJSON(w, document); err != nil {
 					return err
 				}
 			} else if !wrong {
+				for _, m := range c.Warnings {
+					if _, err := fmt.Fprintln(cmd.ErrOrStderr(), inert(m.String())); err != nil {
+						return err
+					}
+				}
 				_, err := fmt.Fprintf(w, "%s: no mistakes, %s\n", inert(args[0]), counted(len(c.Devices), "device"))
 				return err
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"sereno"
 	"sereno/notify"
+	ways "sereno/notify/all"
 	"sereno/probe"
 	"sereno/probe/all"
 	"sereno/probe/icmp"
@@ -19,4 +20,4 @@ func kinds() []probe.Kind {
 }
 
 // channels are the ways to reach people that a configuration file may ask for.
-func channels() []notify.Kind { return nil }
+func channels() []notify.Kind { return ways.Kinds() }

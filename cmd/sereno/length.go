@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,12 @@ func (l *length) Type() string   { return "time" }
 
 func (l *length) Set(s string) error {
 	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok && err != nil {
+		var n uint64
+		if n, err = strconv.ParseUint(days, 10, 16); err == nil {
+			d = time.Duration(n) * 24 * time.Hour
+		}
+	}
 	if err != nil {
 		seconds, bad := strconv.ParseFloat(s, 64)
 		if bad != nil || !(seconds >= 0 && seconds <= 1e9) {
