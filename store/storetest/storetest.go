@@ -58,6 +58,21 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"meter readings and spans that are not up give the same figures", meters},
 		{"meters of the removed", deadMeters},
 		{"figures are of one moment", moving},
+		{"every incident that is written comes as a change", changed},
+		{"who follows the changes knows what is stored", followed},
+		{"incidents by themselves, and what hangs on them", siblings},
+		{"what is promised is there, once", promised},
+		{"what is merged is told once and listed twice", merged},
+		{"nothing is told twice on a channel", toldTwice},
+		{"deliveries", deliveries},
+		{"pages of deliveries under change", pagedDeliveries},
+		{"random batches", outboxes},
+		{"an outbox that contradicts itself", faultyOutboxes},
+		{"what was told is forgotten", forgotten},
+		{"the audit trail", audited},
+		{"entries of the book", entries},
+		{"a link is used once", links},
+		{"stretches of maintenance", maintained},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)
