@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -93,4 +94,142 @@ func (d *Delivery) Incidents() []sereno.IncidentID {
 		}
 	}
 	return slices.Clip(ids)
+}
+
+// Alerts returns what is open, acknowledged or kept back or not, by ID.
+func (e *Engine) Alerts() []Alert {
+	list := []Alert{}
+	for _, t := range e.ordered() {
+		if t.Ended == 0 {
+			list = append(list, e.view(t))
+		}
+	}
+	return list
+}
+
+// Alert returns the alert that an incident belongs to, also for a while after it
+// closed, and as long as messages about it wait.
+func (e *Engine) Alert(id sereno.IncidentID) (Alert, bool) {
+	t := e.threads[id]
+	if t == nil {
+		return Alert{}, false
+	}
+	return e.view(t), true
+}
+
+func (e *Engine) view(t *thread) Alert {
+	a := Alert{
+		ID: t.ID, Incident: t.Incident, Device: t.device(), Check: t.check(), Severity: t.severity(),
+		Again: t.Again, AgainIn: t.Incident.Opened.Sub(t.First),
+		Resolved: t.Resolved, severities: map[string]sereno.Severity{},
+	}
+	if t.Acknowledged != nil {
+		a.Acknowledged = new(*t.Acknowledged)
+	}
+	if t.Snoozed != nil {
+		a.Snoozed = new(*t.Snoozed)
+	}
+	highest := sereno.SeverityNone
+	for _, c := range t.Courses {
+		a.severities[c.Policy] = c.Severity
+		if !c.Over {
+			highest = max(highest, c.Severity)
+			a.Policies = append(a.Policies, c.Policy)
+		}
+	}
+	if highest != sereno.SeverityNone {
+		a.Severity = highest
+	}
+	for _, one := range t.Ears {
+		if one.Told {
+			a.Told = append(a.Told, one.Channel)
+		}
+		if t.waits(t.Incident.ID, one.Channel) {
+			a.Pending = append(a.Pending, one.Channel)
+		}
+	}
+	if t.Ended != 0 {
+		return a
+	}
+	if a.Held, a.HeldUntil = e.held(t); a.Held == "" && t.Incident.Trouble == sereno.TroubleFlapping {
+		a.Held = "flapping"
+	}
+	for _, c := range t.Courses {
+		if pol := e.policy(c.Policy); pol != nil && !c.Over {
+			a.Next = append(a.Next, e.coming(t, c, pol, &a)...)
+		}
+	}
+	slices.SortStableFunc(a.Next, func(x, y Coming) int { return cmp.Compare(x.At, y.At) })
+	return a
+}
+
+// coming returns what a course has yet to send, as far as its end is known: what
+// is kept back comes when that is over.
+func (e *Engine) coming(t *thread, c *course, pol *policy, a *Alert) []Coming {
+	late := a.HeldUntil
+	if a.Held != "" && late == 0 {
+		return nil // until something changes
+	}
+	ahead := *c
+	if ahead.Base == 0 {
+		ahead.Base = pol.quietUntil(&t.subject, c.Severity, max(e.now, late))
+	}
+	var list []Coming
+	for i, p := range c.Paces {
+		s := &pol.Steps[i]
+		from := late
+		if t.Acknowledged != nil && (p.Fired != 0 || s.UnlessAcknowledged) {
+			if t.Acknowledged.Until == 0 {
+				continue
+			}
+			from = max(from, t.Acknowledged.Until)
+		}
+		shift := time.Duration(0)
+		if ahead.HeldFrom != 0 {
+			shift = from.Sub(ahead.HeldFrom)
+		}
+		ahead.Paces = slices.Clone(c.Paces)
+		for {
+			at, reminder, ok := ahead.due(pol, i)
+			if !ok {
+				break
+			}
+			at = max(at.Add(shift), from)
+			list = append(list, Coming{
+				At: pol.quietUntil(&t.subject, c.Severity, at), Policy: c.Policy, Step: i, Reminder: reminder, Of: len(s.Remind),
+				Channels: slices.Clone(e.plan.tells(pol, *s, &t.subject)),
+			})
+			if reminder == 0 {
+				if t.Acknowledged != nil {
+					break
+				}
+				ahead.Paces[i].Fired = at.Add(-shift)
+			} else {
+				ahead.Paces[i].Reminded = reminder
+			}
+		}
+	}
+	return list
+}
+
+// Health tells of every channel, in the order of the book.
+func (e *Engine) Health() []ChannelHealth {
+	list := make([]ChannelHealth, 0, len(e.plan.names))
+	for _, name := range e.plan.names {
+		q := e.queue(name)
+		h := ChannelHealth{
+			Channel: name, Failing: q.Failing, Refusing: q.Refusing, Answer: q.Answer,
+			Delivered: q.Delivered, Storm: q.Storm > e.now,
+		}
+		if q.Hold > e.now {
+			h.Hold = q.Hold
+		}
+		due, _ := q.due(e.now, 0)
+		h.Waiting, h.Later = len(due), len(q.heap)-len(due)
+		if len(due) > 0 {
+			h.Oldest = due[0].Due
+		}
+		list = append(list, h)
+	}
+	return list
 }

@@ -1,0 +1,128 @@
+package alert
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"sereno"
+	"sereno/notify"
+)
+
+// longest is how long somebody may keep an alert quiet.
+const longest = 366 * 24 * time.Hour
+
+// Do carries out an order. Its errors are sereno.Errors: NotFound for an
+// incident that no alert speaks of, Conflict where there is nothing to do (it is
+// over, it is not acknowledged), Invalid for an order that makes no sense.
+//
+// A comment may be on any incident: whether that exists is for the caller.
+func (e *Engine) Do(now sereno.Instant, o Order) error {
+	e.now = now
+	if err := o.check(now); err != nil {
+		return err
+	}
+	if o.Action != "comment" {
+		t := e.threads[o.Incident]
+		if t == nil {
+			return sereno.Errorf(sereno.NotFound, "no alert speaks of incident %d: it is long over, or was never taken in", o.Incident)
+		}
+		if err := e.obey(t, o); err != nil {
+			return err
+		}
+	}
+	detail := ""
+	if o.Until != 0 {
+		doc, err := json.Marshal(struct {
+			Until sereno.Instant `json:"until"`
+		}{o.Until})
+		if err != nil {
+			return err
+		}
+		detail = string(doc)
+	}
+	e.audit = append(e.audit, sereno.Audit{
+		At: now, Who: o.Who, Via: o.Via, Action: o.Action, Target: "incident", Of: strconv.FormatInt(int64(o.Incident), 10), Text: o.Text, Detail: detail,
+	})
+	e.finish()
+	return nil
+}
+
+func (o *Order) check(now sereno.Instant) error {
+	if o.Incident <= 0 {
+		return &sereno.Error{Kind: sereno.Invalid, Field: "incident", Text: "say which incident: its number, as `sereno alerts` shows it"}
+	}
+	switch o.Action {
+	case "acknowledge", "snooze":
+	case "unacknowledge", "unsnooze", "resolve", "comment":
+		if o.Until != 0 {
+			return &sereno.Error{Kind: sereno.Invalid, Field: "until", Text: o.Action + " has no end"}
+		}
+	default:
+		return &sereno.Error{
+			Kind: sereno.Invalid, Field: "action",
+			Text: strconv.Quote(o.Action) + " is nothing to do with an alert; there are acknowledge, unacknowledge, snooze, unsnooze, resolve, comment",
+		}
+	}
+	switch {
+	case o.Action == "snooze" && o.Until == 0:
+		return &sereno.Error{Kind: sereno.Invalid, Field: "until", Text: "say until when to snooze"}
+	case o.Until != 0 && o.Until <= now:
+		return &sereno.Error{Kind: sereno.Invalid, Field: "until", Text: "that time is over: it is " + now.String()}
+	case o.Until != 0 && o.Until.Sub(now) > longest:
+		return &sereno.Error{Kind: sereno.Invalid, Field: "until", Text: "that is more than a year ahead"}
+	}
+	if o.Action == "comment" && o.Text == "" {
+		return &sereno.Error{Kind: sereno.Invalid, Field: "text", Text: "a comment needs words"}
+	}
+	return nil
+}
+
+func (e *Engine) obey(t *thread, o Order) error {
+	if t.Ended != 0 || t.Incident.ID != o.Incident && t.ears(o.Incident) == nil {
+		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", o.Incident, t.Incident.Closed)
+	}
+	if t.Resolved != "" {
+		return sereno.Errorf(sereno.Conflict, "incident %d was resolved by %s already", o.Incident, t.Resolved)
+	}
+	switch o.Action {
+	case "acknowledge":
+		t.Acknowledged = &Acknowledged{By: o.Who, Via: o.Via, Note: o.Text, At: e.now, Until: o.Until}
+		e.tellAcknowledged(t)
+	case "unacknowledge":
+		if t.Acknowledged == nil {
+			return sereno.Errorf(sereno.Conflict, "incident %d is not acknowledged", o.Incident)
+		}
+		t.Acknowledged = nil
+	case "snooze":
+		t.Snoozed = &Snoozed{By: o.Who, Note: o.Text, At: e.now, Until: o.Until}
+	case "unsnooze":
+		if t.Snoozed == nil {
+			return sereno.Errorf(sereno.Conflict, "incident %d is not snoozed", o.Incident)
+		}
+		t.Snoozed = nil
+	case "resolve":
+		e.tellEnd(t, o.Who, o.Text)
+		if t.Resolved = o.Who; t.Resolved == "" {
+			t.Resolved = "somebody"
+		}
+	}
+	e.touch(t)
+	e.advance(t)
+	return nil
+}
+
+// tellAcknowledged tells those who know of a trouble that somebody takes care.
+func (e *Engine) tellAcknowledged(t *thread) {
+	t.Acknowledges++
+	in := t.Incident.ID
+	for _, one := range t.Ears {
+		if !t.knows(in, one.Channel) {
+			continue
+		}
+		e.tell(t, in, one.Channel, telling{
+			event: notify.Acknowledged, occasion: "acknowledged/" + strconv.Itoa(t.Acknowledges),
+			policy: e.policy(one.Policy), course: t.course(one.Policy), by: t.Acknowledged.By, note: t.Acknowledged.Note, due: e.now,
+		})
+	}
+}

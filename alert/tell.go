@@ -1,0 +1,275 @@
+package alert
+
+import (
+	"slices"
+	"strconv"
+
+	"sereno"
+	"sereno/notify"
+)
+
+// A telling is something that one channel is to be told of one incident.
+type telling struct {
+	event    notify.Event
+	occasion string
+	policy   *policy // nil: it is gone
+	course   *course
+	step     int
+	reminder int
+	last     bool
+	by, note string
+	was      sereno.Trouble
+	held     string
+	due      sereno.Instant
+	from     *parcel // of another channel, which did not take it; nil
+}
+
+// tell promises something to a channel, once: in a message that waits already,
+// in the digest of a storm, with others of its group, or in one of its own.
+func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling) {
+	one := t.hear(in, channel)
+	if slices.Contains(one.Said, w.occasion) {
+		return
+	}
+	if !t.knows(in, channel) {
+		one.Policy, one.For = "", ""
+		if w.policy != nil {
+			one.Policy = w.policy.Name
+		}
+		if w.from != nil {
+			one.For = w.from.Channel
+		}
+	}
+	one.Said = append(one.Said, w.occasion)
+	e.touch(t)
+	if w.policy != nil && w.from == nil {
+		severity := t.severity()
+		if w.course != nil {
+			severity = w.course.Severity
+		}
+		if until := w.policy.quietUntil(&t.subject, severity, w.due); until > w.due || w.due > e.now && w.course != nil && w.due == w.course.Base {
+			w.due = until
+			if w.held == "" {
+				w.held = "quiet hours"
+			}
+		}
+	}
+	item := Item{in, w.occasion}
+	if e.join(t, in, channel, &w, item) {
+		return
+	}
+	for _, o := range t.waiting {
+		if o.Channel == channel {
+			w.due = max(w.due, o.Due)
+		}
+	}
+	q := e.queue(channel)
+	e.calm(q, e.now)
+	if q.Storm != 0 && w.due <= e.now.Add(minute) {
+		d := e.parcels[q.Digest]
+		if d == nil || !d.open() || d.Due < e.now {
+			d = e.digest(q, max(e.now, q.Storm), e.now)
+		}
+		if !t.isBehind(channel, d) {
+			q.Count++
+			e.queuesChanged = true
+			if d.Policy == "" && w.policy != nil {
+				d.Policy = w.policy.Name
+			}
+			e.put(d, item)
+			return
+		}
+	}
+	d := Delivery{
+		Channel: channel, Event: w.event, Step: w.step, Reminder: w.reminder, Last: w.last, By: w.by, Note: w.note,
+		Was: w.was, Held: w.held, Promised: e.now, Due: w.due,
+	}
+	if w.policy != nil {
+		d.Policy = w.policy.Name
+	}
+	group := ""
+	if w.course != nil {
+		group, d.Group = w.course.Group, w.course.Text
+	}
+	if w.from != nil {
+		d.For = w.from.Channel
+		group += "\x00for " + strconv.FormatInt(int64(w.from.ID), 10)
+	}
+	if w.event == notify.Acknowledged {
+		group += "\x00" + strconv.FormatInt(int64(in), 10)
+	}
+	name := groupOf(&d, group)
+	if g := e.groups[name]; g != nil && g.open() && g.Tries == 0 && g.Due >= e.now && g.Due <= w.due && !t.isBehind(channel, g) {
+		e.put(g, item)
+		return
+	}
+	p := e.post(d, name)
+	e.groups[name] = p
+	e.put(p, item)
+	e.press(q, e.now)
+}
+
+// groupOf is what deliveries share that may be one.
+func groupOf(d *Delivery, group string) string {
+	return d.Channel + "\x00" + string(d.Event) + "\x00" + d.Policy + "\x00" + strconv.Itoa(d.Step) + "\x00" + strconv.Itoa(d.Reminder) + "\x00" +
+		strconv.Itoa(int(d.Was)) + "\x00" + d.By + "\x00" + d.Note + "\x00" + d.Held + "\x00" + d.For + "\x00" + group
+}
+
+// join adds a line to a message about the same incident that waits for that
+// channel, and reports whether there is one. The end of a trouble gathers all
+// that waits about it.
+func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *telling, item Item) bool {
+	if w.event == notify.Acknowledged {
+		return false
+	}
+	var mates []*parcel
+	alone := true
+	for _, o := range t.waiting {
+		if o.Channel != channel {
+			continue
+		}
+		if o.tells(in) && o.open() {
+			mates = append(mates, o)
+		} else {
+			alone = false
+		}
+	}
+	if len(mates) == 0 {
+		return false
+	}
+	p := mates[len(mates)-1]
+	if w.event == notify.Closed {
+		p = mates[0]
+		for _, o := range mates[1:] {
+			if len(o.about) == 1 {
+				e.pour(o, p, e.now, "")
+			}
+		}
+	}
+	p.Reminder = max(p.Reminder, w.reminder)
+	p.Last = p.Last || w.last
+	e.put(p, item)
+	if w.event == notify.Closed && p.lasting == 0 && p.Event != notify.Digest {
+		p.Event, p.By, p.Note = notify.Closed, w.by, w.note
+	}
+	if alone && len(mates) == 1 && len(p.about) == 1 && w.due < p.Due {
+		q := e.queue(channel)
+		q.remove(p)
+		p.Due = w.due
+		q.add(p)
+		e.watch(p)
+	}
+	if c := e.plan.channels[channel]; c != nil && e.now >= e.patience(p, c) {
+		e.standIn(p)
+	}
+	return true
+}
+
+// isBehind reports whether something about a thread waits that comes after p.
+func (t *thread) isBehind(channel string, p *parcel) bool {
+	for _, o := range t.waiting {
+		if o.Channel == channel && o != p && p.before(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// post makes a delivery.
+func (e *Engine) post(d Delivery, group string) *parcel {
+	e.lastID++
+	d.ID = e.lastID
+	d.Key = strconv.FormatInt(int64(d.ID), 10) + "-" + strconv.FormatInt(int64(d.Promised), 36)
+	p := &parcel{Delivery: d, about: map[sereno.IncidentID]uint8{}, place: -1, group: group}
+	e.parcels[p.ID] = p
+	e.queue(p.Channel).add(p)
+	e.stain(p)
+	e.watch(p)
+	return p
+}
+
+// put adds an item to a parcel.
+func (e *Engine) put(p *parcel, i Item) {
+	p.Items = append(p.Items, i)
+	e.index(p, i)
+	e.stain(p)
+}
+
+func (e *Engine) index(p *parcel, i Item) {
+	p.note(i)
+	t := e.threads[i.Incident]
+	if t == nil {
+		return
+	}
+	for _, o := range slices.Backward(t.waiting) {
+		if o == p {
+			return
+		}
+	}
+	p.threads = append(p.threads, t)
+	t.waiting = append(t.waiting, p)
+	for i := len(t.waiting) - 1; i > 0 && t.waiting[i].ID < t.waiting[i-1].ID; i-- {
+		t.waiting[i], t.waiting[i-1] = t.waiting[i-1], t.waiting[i]
+	}
+}
+
+// settle ends a parcel.
+func (e *Engine) settle(p *parcel, s State, into DeliveryID, answer string, at sereno.Instant) {
+	p.State, p.Into, p.SettledAt = s, into, at
+	if answer != "" || s == Delivered {
+		p.Answer = answer
+	}
+	q := e.queue(p.Channel)
+	q.remove(p)
+	delete(e.parcels, p.ID)
+	if e.groups[p.group] == p {
+		delete(e.groups, p.group)
+	}
+	for _, t := range p.threads {
+		t.waiting = slices.DeleteFunc(t.waiting, func(o *parcel) bool { return o == p })
+	}
+	e.stain(p)
+}
+
+// takeOut takes what is told of an incident out of a message that waits.
+func (e *Engine) takeOut(p *parcel, in sereno.IncidentID, reason string) {
+	if p.withdraw == nil {
+		p.withdraw = map[sereno.IncidentID]bool{}
+		e.torn = append(e.torn, p)
+	}
+	p.withdraw[in], p.reason = true, reason
+}
+
+// finish makes new messages of those from which something was taken out.
+func (e *Engine) finish() {
+	for len(e.torn) > 0 {
+		p := e.torn[0]
+		e.torn = e.torn[1:]
+		if p.State != Waiting {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(p.Items), func(i Item) bool { return p.withdraw[i.Incident] })
+		if len(rest) == 0 {
+			e.settle(p, Dropped, 0, p.reason, e.now)
+			e.after(p)
+			continue
+		}
+		d := p.Delivery
+		d.Items = nil
+		other := e.post(d, p.group)
+		if e.groups[p.group] == p {
+			e.groups[p.group] = other
+		}
+		if q := e.queue(p.Channel); q.Digest == p.ID {
+			q.Digest, e.queuesChanged = other.ID, true
+		}
+		e.settle(p, Merged, other.ID, p.reason, e.now)
+		for _, i := range rest {
+			e.put(other, i)
+		}
+		if other.lasting == 0 && other.Event == notify.Opened {
+			other.Event = notify.Closed
+		}
+		e.after(p)
+	}
+}
