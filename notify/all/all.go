@@ -3,6 +3,7 @@ package all
 
 import (
 	"sereno/notify"
+	"sereno/notify/email"
 	"sereno/notify/telegram"
 	"sereno/notify/webhook"
 )
@@ -11,6 +12,7 @@ import (
 // Channels of one kind may share what their kind holds, so a program asks once.
 func Kinds() []notify.Kind {
 	return []notify.Kind{
+		email.Kind{},
 		telegram.New(),
 		webhook.Kind{},
 	}

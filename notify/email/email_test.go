@@ -1,0 +1,304 @@
+package email
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+
+	"sereno/notify"
+	"sereno/notify/notifytest"
+)
+
+func TestKind(t *testing.T) {
+	notifytest.Run(t, Kind{}, notifytest.Fixture{
+		Far:     func(t *testing.T) notifytest.Far { return newFar(t, "starttls") },
+		Secrets: []string{password},
+		Without: []notifytest.Manner{notifytest.Redirects},
+		Shaped:  true,
+		NoAfter: true,
+		Bad: map[string]string{
+			`{}`: "host: it is missing",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "prot": 25}`:                                                  `did you mean "port"?`,
+			`{"host": "a:25", "from": "a@b.c", "to": "d@e.f"}`:                                                           "host: it is the name or the address of a mail server alone",
+			`{"host": "a", "from": "nobody", "to": "d@e.f"}`:                                                             `from: "nobody" is no mail address`,
+			`{"host": "a", "from": "a@b.c\r\nBcc: x@y.z", "to": "d@e.f"}`:                                                "from:",
+			`{"host": "a", "from": "a@b.c"}`:                                                                             "to: it is missing",
+			`{"host": "a", "from": "a@b.c", "to": []}`:                                                                   "to: it is missing",
+			`{"host": "a", "from": "a@b.c", "to": ["d@e.f", "g"]}`:                                                       `to[1]: "g" is no mail address`,
+			`{"host": "a", "from": "a@b.c", "to": ["d@e.f", "D@e.f"]}`:                                                   "to[1]: it stands there twice",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "tls": "startls"}`:                                            `did you mean "starttls"?`,
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "port": 70000}`:                                               "port: a port is 1 to 65535",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "port": "25"}`:                                                "port: it is a whole number, not a text",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "password": "hunter2"}`:                                       "user: it is missing",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "user": "x"}`:                                                 "password: it is missing",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "user": "x", "password": "y", "auth": "md5"}`:                 "auth: there is no way",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "user": "x", "password": "y", "auth": "plain", "tls":"none"}`: "for all to read",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "hello": "a b"}`:                                              "hello",
+			`{"host": "a", "from": "a@b.c", "to": "d@e.f", "ca": "/etc/ca.pem"}`:                                         "ca: it is the certificate itself",
+		},
+		Shown: func(t *testing.T, part notifytest.Sent) string {
+			m := read(t, part.Body)
+			for _, name := range []string{"Bcc", "X-Injected"} {
+				if m.header.Get(name) != "" {
+					t.Errorf("a name became the header %s", name)
+				}
+			}
+			if strings.Contains(m.html, "<script") || strings.Contains(m.html, "<img") || strings.Contains(m.html, "<b>bold") {
+				t.Errorf("a name became HTML: %s", m.html)
+			}
+			return m.subject + "\n" + m.plain
+		},
+		Limit: func(t *testing.T, part notifytest.Sent) {
+			for line := range bytes.Lines(part.Body) {
+				if len(line) > 1000 { // RFC 5321, 4.5.3.1.6
+					t.Errorf("a line has %d bytes: %.80q", len(line), line)
+				}
+			}
+		},
+	})
+}
+
+// A letter is a mail as its reader sees it.
+type letter struct {
+	header               mail.Header
+	subject, plain, html string
+}
+
+func read(t *testing.T, raw []byte) letter {
+	t.Helper()
+	m, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatalf("no mail: %v: %.200q", err, raw)
+	}
+	l := letter{header: m.Header}
+	if l.subject, err = new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil {
+		t.Errorf("subject: %v", err)
+	}
+	media, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil || media != "multipart/alternative" {
+		t.Fatalf("content type %q: %v", m.Header.Get("Content-Type"), err)
+	}
+	for parts := multipart.NewReader(m.Body, params["boundary"]); ; {
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			return l
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r io.Reader = part
+		if part.Header.Get("Content-Transfer-Encoding") == "quoted-printable" {
+			r = quotedprintable.NewReader(part)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := strings.ReplaceAll(string(text), "\r\n", "\n")
+		if strings.HasPrefix(part.Header.Get("Content-Type"), "text/plain") {
+			l.plain = plain
+		} else {
+			l.html = plain
+		}
+	}
+}
+
+func open(t *testing.T, f *far, log io.Writer) *channel {
+	t.Helper()
+	c, err := Kind{}.Open(json.RawMessage(f.Settings()), notify.Options{Agent: "sereno/test", Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*channel)
+}
+
+func TestALetter(t *testing.T) {
+	f := newFar(t, "starttls")
+	c := open(t, f, io.Discard)
+	opened, closed := notifytest.Message(notify.Opened), notifytest.Message(notify.Closed)
+	for _, m := range []notify.Message{opened, opened, closed} {
+		if err := c.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []letter
+	for _, part := range f.Taken() {
+		all = append(all, read(t, part.Body))
+	}
+	first := all[0]
+	for name, want := range map[string]string{
+		"From": `"Sereno" <sereno@example.com>`, "To": `"Ops" <ops@example.com>, <boss@example.com>`,
+		"Auto-Submitted": "auto-generated", "User-Agent": "sereno/test", "Importance": "high", "Mime-Version": "1.0",
+	} {
+		if got := first.header.Get(name); got != want {
+			t.Errorf("%s: %s; it should be %s", name, got, want)
+		}
+	}
+	if first.subject != opened.Title {
+		t.Errorf("the subject is %q", first.subject)
+	}
+	want := "core-sw1 is down since 12:03:04 CET\n\nlast looks: ......xxx\nno answer from core-sw1\n\n" +
+		"Details: https://sereno.example/incidents/42\nAcknowledge: https://sereno.example/links/abc?t=x%26y\n"
+	if first.plain != want {
+		t.Errorf("the text is\n%s\nand should be\n%s", first.plain, want)
+	}
+	for _, part := range []string{`<a href="https://sereno.example/links/abc?t=x%26y">Acknowledge</a>`, "<strong>core-sw1 is down since 12:03:04 CET</strong>", `content="light dark"`, "......xxx<br>"} {
+		if !strings.Contains(first.html, part) {
+			t.Errorf("the page has no %s:\n%s", part, first.html)
+		}
+	}
+	id := func(l letter) string { return l.header.Get("Message-ID") }
+	if id(all[0]) != id(all[1]) || id(all[0]) == id(all[2]) || !strings.HasSuffix(id(all[0]), "@example.com>") {
+		t.Errorf("ids: %s, %s, %s", id(all[0]), id(all[1]), id(all[2]))
+	}
+	if root := first.header.Get("References"); root == "" || root == id(first) || root != all[2].header.Get("References") || root != all[2].header.Get("In-Reply-To") {
+		t.Errorf("threads: %q and %q", root, all[2].header.Get("References"))
+	}
+	if all[2].header.Get("Importance") != "" {
+		t.Error("good news are important")
+	}
+}
+
+func TestEveryWayToConnect(t *testing.T) {
+	for _, mode := range []string{"starttls", "tls", "none"} {
+		t.Run(mode, func(t *testing.T) {
+			f := newFar(t, mode)
+			c := open(t, f, io.Discard)
+			ctx, said := notify.Hear(t.Context())
+			if err := c.Send(ctx, notifytest.Message(notify.Opened)); err != nil {
+				t.Fatal(err)
+			}
+			if len(f.Taken()) != 1 || !strings.HasPrefix(said(), "250 ") {
+				t.Errorf("%d mails; the server said %q", len(f.Taken()), said())
+			}
+		})
+	}
+}
+
+func TestWhatIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	for _, c := range []struct {
+		name, mode string
+		change     map[string]any
+		class      notify.Class
+		says       string
+	}{
+		{"a certificate that nobody vouches for", "starttls", map[string]any{"ca": ""}, notify.Passing, "certificate"},
+		{"a certificate of another host", "starttls", map[string]any{"host": "localhost"}, notify.Passing, "certificate"},
+		{"the same with TLS from the start", "tls", map[string]any{"ca": ""}, notify.Passing, "certificate"},
+		{"a server without STARTTLS", "none", map[string]any{"tls": "starttls"}, notify.Passing, "STARTTLS"},
+		{"a wrong password", "starttls", map[string]any{"password": "wr0ng-password"}, notify.Refused, "535 5.7.8 Authentication failed; are user and password right?"},
+		{"nobody logs in where it is wanted", "starttls", map[string]any{"user": "", "password": ""}, notify.Refused, "502 5.7.0 Please authenticate first"},
+		{"a way to log in that the server does not have", "starttls", map[string]any{"auth": "scram-sha-256"}, notify.Refused, "offers no way to log in that can be used: PLAIN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFar(t, c.mode)
+			for name, value := range c.change {
+				f.settings[name] = value
+			}
+			err := open(t, f, io.Discard).Send(t.Context(), notifytest.Message(notify.Opened))
+			if err == nil || notify.FailureOf(err).Class != c.class || !strings.Contains(err.Error(), c.says) || notify.FailureOf(err).Unsure {
+				t.Errorf("%+v; it should be %d and speak of %s", err, c.class, c.says)
+			}
+			if err != nil && (strings.Contains(err.Error(), password) || strings.Contains(err.Error(), "wr0ng")) {
+				t.Errorf("the password is shown: %v", err)
+			}
+			if len(f.Taken()) != 0 {
+				t.Error("a mail was sent")
+			}
+		})
+	}
+}
+
+// TestOneBadAddressDoesNotLoseTheOthers tells the story of two recipients.
+func TestOneBadAddressDoesNotLoseTheOthers(t *testing.T) {
+	unknown := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+	greylisted := &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
+	type try struct {
+		refuse map[string]*smtp.SMTPError
+		want   string // what comes of it
+		to     []string
+	}
+	both := []string{"ops@example.com", "boss@example.com"}
+	for _, c := range []struct {
+		name  string
+		tries []try
+	}{
+		{"one is unknown: the other gets it, and it is said", []try{
+			{map[string]*smtp.SMTPError{"boss@example.com": unknown}, "taken: not for all: boss@example.com: 550 5.1.1 no such user; for the others 250", both[:1]},
+		}},
+		{"all are unknown: refused, all of them named", []try{
+			{map[string]*smtp.SMTPError{"boss@example.com": unknown, "ops@example.com": unknown}, "refused: ops@example.com: 550 5.1.1 no such user; boss@example.com: 550 5.1.1 no such user", nil},
+		}},
+		{"one is put off: another try is for that one alone", []try{
+			{map[string]*smtp.SMTPError{"ops@example.com": greylisted}, "passing: ops@example.com: 450 4.7.1 greylisted", both[1:]},
+			{map[string]*smtp.SMTPError{"ops@example.com": greylisted}, "passing: ops@example.com: 450 4.7.1 greylisted", nil},
+			{nil, "taken: 250", both[:1]},
+			{nil, "taken: 250", both}, // the same again is a new message
+		}},
+		{"put off and then refused: taken, because the other has it", []try{
+			{map[string]*smtp.SMTPError{"ops@example.com": greylisted}, "passing: ops@example.com: 450 4.7.1 greylisted", both[1:]},
+			{map[string]*smtp.SMTPError{"ops@example.com": unknown}, "taken: not for all: ops@example.com: 550 5.1.1 no such user", nil},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFar(t, "starttls")
+			var log bytes.Buffer
+			channel := open(t, f, &log)
+			for i, try := range c.tries {
+				f.mu.Lock()
+				f.refuse, f.to = try.refuse, nil
+				f.mu.Unlock()
+				ctx, said := notify.Hear(t.Context())
+				got := ""
+				if err := channel.Send(ctx, notifytest.Message(notify.Opened)); err != nil {
+					got = []string{"passing: ", "refused: "}[notify.FailureOf(err).Class] + err.Error()
+				} else {
+					got = "taken: " + said()
+				}
+				if !strings.HasPrefix(got, try.want) {
+					t.Errorf("try %d: %s\ninstead of %s", i+1, got, try.want)
+				}
+				if to := slices.Concat(f.to...); !slices.Equal(to, try.to) {
+					t.Errorf("try %d: sent to %v instead of %v", i+1, to, try.to)
+				}
+				if warned := strings.Contains(log.String(), "5.1.1 no such user"); warned != strings.Contains(try.want, "not for all") {
+					t.Errorf("try %d: the log says %q", i+1, log.String())
+				}
+			}
+		})
+	}
+}
+
+func TestALoginThatIsRepeatedIsNotShown(t *testing.T) {
+	f := newFar(t, "starttls")
+	f.Behave(notifytest.Refuses)
+	sent := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+	f.echo = sent
+	err := open(t, f, io.Discard).Send(t.Context(), notifytest.Message(notify.Opened))
+	if err == nil || strings.Contains(err.Error(), sent) || !strings.Contains(err.Error(), "554 5.6.0 no [secret] [secret] ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestASubjectIsNotDecodedTwice(t *testing.T) {
+	f := newFar(t, "starttls")
+	m := notifytest.Message(notify.Opened)
+	m.Title = "=?utf-8?q?=E2=80=AEevil=0D=0ABcc:_x?= is down"
+	if err := open(t, f, io.Discard).Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, f.Taken()[0].Body).subject; strings.ContainsAny(got, "\u202e\r\n") || !strings.Contains(got, "E2=80=AE") {
+		t.Errorf("the subject is %q", got)
+	}
+}
