@@ -115,7 +115,7 @@ func (e *Engine) recall(r Record) {
 }
 
 func (e *Engine) reload(d Delivery) {
-	p := &parcel{Delivery: d, about: map[sereno.IncidentID]uint8{}, place: -1, stored: len(d.Items)}
+	p := &parcel{Delivery: d, about: map[sereno.IncidentID]uint8{}, place: -1}
 	p.Items = slices.Clone(d.Items)
 	e.parcels[p.ID] = p
 	for _, i := range p.Items {
@@ -1042,8 +1042,7 @@ func (e *Engine) Batch() *Batch {
 		p := e.changedParcels[id]
 		p.changed = false
 		d := p.Delivery
-		d.Items = slices.Clone(p.Items[p.stored:])
-		p.stored = len(p.Items)
+		d.Items = slices.Clip(p.Items)
 		b.Deliveries = append(b.Deliveries, d)
 	}
 	e.audit, e.queuesChanged = nil, false

@@ -50,7 +50,7 @@ type Record struct {
 type Batch struct {
 	Cursor     int64          // 0: as it was
 	Alerts     []Record       // new ones and new versions
-	Deliveries []Delivery     // new ones, and new versions of known ones; Items are those that are new, the others stay
+	Deliveries []Delivery     // new ones, and new versions of known ones; all their Items, which may have grown
 	Audit      []sereno.Audit // what people did that is part of it; IDs are given by the store
 }
 

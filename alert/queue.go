@@ -26,7 +26,6 @@ type parcel struct {
 	Delivery
 	flying   bool                        // it is being sent
 	doubted  bool                        // it was unsure before the try under way
-	stored   int                         // how many of its items are in earlier batches
 	about    map[sereno.IncidentID]uint8 // what it tells of each incident
 	threads  []*thread
 	lasting  int // of how many incidents it does not tell the end

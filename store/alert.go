@@ -181,7 +181,7 @@ func (s *Store) Promise(ctx context.Context, b *alert.Batch) error {
 		}
 		alerts := slices.SortedStableFunc(slices.Values(b.Alerts), func(x, y alert.Record) int { return cmp.Compare(x.ID, y.ID) })
 		alerts = lastOf(alerts, func(r alert.Record) sereno.IncidentID { return r.ID })
-		if _, err := put(s, tx, `INSERT INTO alerts (id, done, doc) SELECT u.id, u.done, u.doc FROM @ WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.id)
+		if _, err := put(s, tx, `INSERT INTO alerts (id, done, doc) SELECT u.id, u.done, u.doc FROM @ WHERE u.id = 0 OR EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.id)
 			ON CONFLICT (id) DO UPDATE SET done = excluded.done, doc = excluded.doc`, "id, done, doc", alerts, func(r alert.Record) []any {
 			return []any{int64(r.ID), flag(r.Done), storable(string(r.Doc))}
 		}); err != nil {

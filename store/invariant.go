@@ -46,7 +46,7 @@ func (s *Store) CheckInvariants(ctx context.Context) error {
 			WHERE i.under_id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents p WHERE p.id = i.under_id)
 		UNION ALL SELECT 'ahead', revision, (SELECT last FROM sequences WHERE name = 'revisions'), 0 FROM alert_state
 			WHERE revision > (SELECT last FROM sequences WHERE name = 'revisions')
-		UNION ALL SELECT 'about nothing', a.id, 0, 0 FROM alerts a WHERE a.done = 0 AND NOT EXISTS (SELECT 1 FROM incidents i WHERE i.id = a.id)
+		UNION ALL SELECT 'about nothing', a.id, 0, 0 FROM alerts a WHERE a.done = 0 AND a.id <> 0 AND NOT EXISTS (SELECT 1 FROM incidents i WHERE i.id = a.id)
 		UNION ALL SELECT 'empty', d.id, 0, 0 FROM deliveries d
 			WHERE d.state <> %d AND d.event <> '%s' AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = d.id)
 		UNION ALL SELECT 'nowhere', id, 0, 0 FROM deliveries WHERE state = %d AND into_id = 0
