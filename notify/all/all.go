@@ -3,7 +3,15 @@ package all
 
 import (
 	"sereno/notify"
+	"sereno/notify/command"
+	"sereno/notify/dashboard"
+	"sereno/notify/discord"
 	"sereno/notify/email"
+	"sereno/notify/ntfy"
+	"sereno/notify/pagerduty"
+	"sereno/notify/shoutrrr"
+	"sereno/notify/slack"
+	"sereno/notify/teams"
 	"sereno/notify/telegram"
 	"sereno/notify/webhook"
 )
@@ -15,5 +23,13 @@ func Kinds() []notify.Kind {
 		email.Kind{},
 		telegram.New(),
 		webhook.Kind{},
+		slack.Kind{},
+		discord.Kind{},
+		teams.Kind{},
+		ntfy.Kind{},
+		pagerduty.Kind{},
+		command.Kind{},
+		dashboard.Kind{},
+		shoutrrr.Kind{},
 	}
 }
