@@ -64,10 +64,15 @@ func typeMistake(name string, field reflect.Value, err error) error {
 		if given == "bool" {
 			given = "true or false"
 		}
-		return Wrong(name, "it is %s, not %s", shapeOf(e.Type), article(given))
+		if shape := shapeOf(e.Type); given != "number" || shape != wholeNumber {
+			return Wrong(name, "it is %s, not %s", shape, article(given))
+		}
+		return Wrong(name, "it is %s", wholeNumber) // this one has a fraction, or is too large
 	}
 	return Wrong(name, "it is %s", shapeOf(field.Type()))
 }
+
+const wholeNumber = "a whole number"
 
 func shapeOf(t reflect.Type) string {
 	switch t.Kind() {
@@ -82,7 +87,7 @@ func shapeOf(t reflect.Type) string {
 	case reflect.Pointer:
 		return shapeOf(t.Elem())
 	}
-	return "a whole number"
+	return wholeNumber
 }
 
 func article(given string) string {

@@ -3,6 +3,7 @@ package notifytest
 import (
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,8 +32,9 @@ type HTTP struct {
 // Far starts it.
 func (h HTTP) Far(t *testing.T) Far {
 	f := &httpFar{HTTP: h, closing: make(chan struct{})}
-	f.server = httptest.NewServer(f)
-	f.server.Config.ErrorLog = nil
+	f.server = httptest.NewUnstartedServer(f)
+	f.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	f.server.Start()
 	f.base = f.server.URL
 	t.Cleanup(func() { close(f.closing); f.server.CloseClientConnections(); f.server.Close() })
 	return f
