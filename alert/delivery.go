@@ -82,5 +82,6 @@ type Outcome struct {
 	At      sereno.Instant
 	Took    time.Duration
 	Failure *notify.Failure // nil: it was taken
+	Answer  string          // what the other end said when it took it; "" for nothing
 	Title   string          // as it was sent
 }

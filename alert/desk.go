@@ -107,9 +107,9 @@ func newRules(p *Plan) *rules {
 
 // An illness is when something did not work.
 type illness struct {
-	until sereno.Instant // when it was seen last
-	why   string
-	over  bool // it has worked since
+	since, until sereno.Instant // until is when it was seen last
+	why          string
+	over         bool // it has worked since
 }
 
 // NewDesk makes a Desk. It does nothing until it runs.
@@ -350,7 +350,7 @@ func (d *Desk) outbox(doing string, ask func(context.Context) (then func(), err 
 func (d *Desk) reopened(failed bool) {
 	now := d.o.Now()
 	if failed || now.Sub(d.access) > lateAfter {
-		d.shut = illness{until: now, why: "messages could not be stored", over: true}
+		d.shut = illness{since: d.access, until: now, why: "messages could not be stored", over: true}
 	}
 	d.access = 0
 	d.calm()

@@ -130,14 +130,14 @@ func (d *Desk) findings(now sereno.Instant) map[respect]finding {
 	}
 	for _, h := range d.engine.Health() {
 		ill := d.ill[h.Channel]
-		failing := h.Failing != 0 && (h.Refusing || now.Sub(h.Failing) >= channelAfter) && d.guard.mended[h.Channel] <= ill.until
-		if failing {
-			found[respect{sereno.TroubleChannel, h.Channel}] = finding{h.Failing, fmt.Sprintf("%s does not take messages: %s", h.Channel, h.Answer)}
+		failing := h.Refusing || h.Failing != 0 && now.Sub(h.Failing) >= channelAfter
+		if failing && d.guard.mended[h.Channel] <= ill.until {
+			found[respect{sereno.TroubleChannel, h.Channel}] = finding{cmp.Or(h.Failing, ill.until, now), fmt.Sprintf("%s does not take messages: %s", h.Channel, h.Answer)}
 		}
 		// What waits behind a channel that fails or that asked to be left alone is
 		// not stuck, nor is what waits in a queue that moves.
 		moved := max(h.Oldest, h.Delivered, ill.until, h.Hold)
-		if h.Oldest != 0 && h.Failing == 0 && now.Sub(moved) >= outboxAfter && found[outbox].reason == "" {
+		if h.Oldest != 0 && h.Failing == 0 && !h.Refusing && now.Sub(moved) >= outboxAfter && found[outbox].reason == "" {
 			found[outbox] = finding{h.Oldest, fmt.Sprintf("%d messages on %s are due and not sent, though nothing is wrong with it", h.Waiting, h.Channel)}
 		}
 	}

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -15,14 +16,16 @@ import (
 // it tells, at the last moment, and tries once.
 func (d *Desk) send(del Delivery) {
 	r := d.rules.Load()
-	channel := r.Channel(del.Channel)
-	if channel == nil || d.ending {
-		// The Engine drops what has no channel; after a stop the next Desk sends it.
+	channel, now := r.Channel(del.Channel), d.o.Now()
+	switch {
+	case d.ending: // the next Desk sends it
+		return
+	case channel == nil: // it went just now
 		delete(d.busy, del.Channel)
+		d.engine.Tried(now, del.ID, Outcome{At: now, Failure: &notify.Failure{Text: "the channel is no longer set up"}})
 		return
 	}
-	now := d.o.Now()
-	if del.Tries == 0 && d.o.Begun != nil {
+	if del.Tries == 1 && d.o.Begun != nil {
 		d.o.Begun(del.Channel, max(now.Sub(del.Due), 0))
 	}
 	s := d.story(r, del, now)
@@ -47,9 +50,10 @@ func (d *Desk) send(del Delivery) {
 func (d *Desk) try(ctx context.Context, channel notify.Channel, m notify.Message) (o Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, tryPatience)
 	defer cancel()
+	ctx, said := notify.Hear(ctx)
 	began := time.Now()
 	err := d.safely(func() error { return channel.Send(ctx, m) })
-	o = Outcome{At: d.o.Now(), Took: time.Since(began), Title: m.Title}
+	o = Outcome{At: d.o.Now(), Took: time.Since(began), Title: m.Title, Answer: said()}
 	if err != nil {
 		o.Failure = notify.FailureOf(err)
 	}
@@ -89,7 +93,7 @@ func (d *Desk) because(now sereno.Instant, del Delivery) string {
 	}
 	ill := d.ill[del.Channel]
 	switch {
-	case del.Tries > 0 && del.Answer != "":
+	case del.Tries > 1 && del.Answer != "":
 		return fmt.Sprintf("%s did not take it (%s)", del.Channel, del.Answer)
 	case ill.until > del.Due:
 		return ill.why
@@ -116,7 +120,7 @@ func (d *Desk) Test(ctx context.Context, channel, who, via string) (answer strin
 	m := write(r, message.Facts{Event: string(notify.Test), Channel: channel}, now)
 	m.Key = fmt.Sprintf("test-%s-%d", channel, now)
 	o := d.try(ctx, c, m)
-	answer = fmt.Sprintf("taken after %s", o.Took.Round(time.Millisecond))
+	answer = cmp.Or(o.Answer, "taken, without a word")
 	if o.Failure != nil {
 		answer, err = o.Failure.Text, o.Failure
 	}

@@ -51,7 +51,8 @@ type story struct {
 	rules    *rules
 	delivery Delivery
 	now      sereno.Instant
-	because  string // why it is late; ""
+	because  string  // why it is late; ""
+	shut     illness // of the outbox, the latest
 	thread   sereno.IncidentID
 	again    int
 	againIn  time.Duration
@@ -60,7 +61,7 @@ type story struct {
 
 // story asks the Engine.
 func (d *Desk) story(r *rules, del Delivery, now sereno.Instant) story {
-	s := story{rules: r, delivery: del, now: now, because: d.because(now, del), severity: map[sereno.IncidentID]sereno.Severity{}}
+	s := story{rules: r, delivery: del, now: now, because: d.because(now, del), shut: d.shut, severity: map[sereno.IncidentID]sereno.Severity{}}
 	for i, id := range del.Incidents() {
 		a, ok := d.engine.Alert(id)
 		if !ok {
@@ -83,7 +84,7 @@ func (d *Desk) compose(ctx context.Context, s story) (notify.Message, error) {
 			m := write(s.rules, f, s.now)
 			m.Key = s.delivery.Key
 			if s.thread != 0 && s.delivery.Event != notify.Digest {
-				m.Thread = fmt.Sprintf("incident-%d", s.thread)
+				m.Thread = notify.ThreadOf(s.thread)
 			}
 			m.Count = f.Count
 			return m, nil
@@ -115,9 +116,6 @@ func (d *Desk) facts(ctx context.Context, s story) (message.Facts, error) {
 	}
 	if p := s.rules.policy(del.Policy); p != nil && del.Reminder > 0 && del.Step < len(p.Steps) {
 		f.Reminders = len(p.Steps[del.Step].Remind)
-	}
-	if s.because != "" {
-		f.Due, f.LateBecause = del.Due, s.because
 	}
 	opened, closed := map[sereno.IncidentID]bool{}, 0
 	for _, i := range del.Items {
@@ -152,6 +150,9 @@ func (d *Desk) facts(ctx context.Context, s story) (message.Facts, error) {
 		}
 	}
 	f.Severity = f.Incidents[0].Severity
+	if f.Due, f.LateBecause = s.late(f.Incidents[0]); f.LateBecause == "" {
+		f.Due = 0
+	}
 	if base := s.rules.Book.URL; base != "" && d.o.Links != nil {
 		f.Open, f.Acknowledge = d.o.Links(base, f.Incidents[0].ID, del.ID, s.now)
 		if !answerable(del.Event, len(ids)) {
@@ -159,6 +160,24 @@ func (d *Desk) facts(ctx context.Context, s story) (message.Facts, error) {
 		}
 	}
 	return f, nil
+}
+
+// late says when the message should have gone out, and why it did not; "" if it
+// is not late. What could not even be promised in time was due before it was.
+func (s *story) late(first message.Incident) (due sereno.Instant, because string) {
+	if s.because != "" {
+		return s.delivery.Due, s.because
+	}
+	happened := first.Opened
+	if s.delivery.Event == notify.Closed {
+		happened = first.Closed
+	}
+	kept := s.shut.until.Sub(max(happened, s.shut.since))
+	since := s.delivery.Promised.Sub(s.shut.until)
+	if kept < lateAfter || since < 0 || since > lateAfter {
+		return 0, ""
+	}
+	return s.delivery.Due.Add(-kept), s.shut.why
 }
 
 // answerable reports whether somebody can take care of what a message tells.
