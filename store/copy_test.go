@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sereno"
+	"sereno/ledger"
 	"sereno/store"
 	"sereno/store/postgrestest"
 )
@@ -219,6 +220,56 @@ func TestACopyOfAnOlderSchema(t *testing.T) {
 	}
 	if v, err := s.Schema(t.Context()); err != nil || v != store.LatestSchema() {
 		t.Errorf("the schema is %d, %v", v, err)
+	}
+}
+
+// A store of the second release, with trouble under way: what was open before
+// there were revisions comes as a change only when it changes.
+func TestTheSecondSchemaWithOpenIncidents(t *testing.T) {
+	for _, url := range []string{"sqlite:" + filepath.Join(t.TempDir(), "sereno.db"), postgrestest.Database(t)} {
+		put := func(d *store.Draft, name string, columns []string, rows ...store.Row) error {
+			return d.Put(t.Context(), store.Table{Name: name, Columns: columns}, rows)
+		}
+		must(t, store.Restore(t.Context(), url, 2, func(d *store.Draft) error {
+			return errors.Join(
+				put(d, "sequences", []string{"last", "name"}, store.Row{int64(1), "devices"}, store.Row{int64(1), "checks"}),
+				put(d, "devices", []string{"address", "created_us", "deleted_us", "from_file", "id", "importance", "name", "paused", "search", "tags"},
+					store.Row{"192.0.2.1", int64(1e15), int64(0), int64(0), int64(1), int64(2), "sw", int64(0), "sw", `["site:plant1"]`}),
+				put(d, "checks", []string{"created_us", "deleted_us", "device_id", "fall", "id", "interval_us", "kind", "loss_above", "loss_window_us", "name", "rise", "rtt_above_us", "settings", "timeout_us"},
+					store.Row{int64(1e15), int64(0), int64(1), int64(3), int64(1), int64(1e7), "icmp", 0.5, int64(1e8), "icmp", int64(2), int64(0), "", int64(1e6)}),
+				put(d, "states", []string{"begin_us", "cause", "check_id", "proof_us", "reason", "status", "uncertainty_us"},
+					store.Row{int64(1e15), int64(0), int64(1), int64(1e15), "no reply in 1s", int64(3), int64(0)}),
+				put(d, "incidents", []string{"check_id", "closed_us", "device_id", "id", "opened_us", "reason", "trouble", "under_id", "vantage_id"},
+					store.Row{int64(1), int64(0), int64(1), int64(8), int64(1e15), "no reply in 1s", int64(0), int64(0), int64(0)},
+					store.Row{int64(0), int64(0), int64(0), int64(9), int64(1e15), "cut off", int64(3), int64(0), int64(0)}),
+			)
+		}, quiet()))
+		s := openURL(t, url)
+		defer closeStore(t, s)
+		if v, err := s.Schema(t.Context()); err != nil || v != store.LatestSchema() {
+			t.Errorf("the schema is %d, %v", v, err)
+		}
+		must(t, s.CheckInvariants(t.Context()))
+		open, err := s.OpenIncidents(t.Context())
+		must(t, err)
+		if len(open) != 2 || open[0].Reason != "no reply in 1s" || open[1].Trouble != sereno.TroubleIsolated || open[1].Subject != "" {
+			t.Fatalf("open are %+v", open)
+		}
+		l, err := s.LoadAlerts(t.Context())
+		must(t, err)
+		if l.Cursor != 0 || l.Restored != 0 || len(l.Alerts)+len(l.Waiting) != 0 {
+			t.Errorf("its outbox holds %+v", l)
+		}
+		if news, err := s.Changes(t.Context(), 0, 10); err != nil || len(news) != 0 {
+			t.Errorf("it tells of %+v (%v)", news, err)
+		}
+		open[0].Closed = 2e15
+		must(t, s.Commit(t.Context(), &ledger.Entry{Incidents: open}))
+		news, err := s.Changes(t.Context(), 0, 10)
+		must(t, err)
+		if len(news) != 1 || news[0].Incident != open[0] || news[0].Device == nil || news[0].Device.Name != "sw" || news[0].Check == nil {
+			t.Errorf("it closed, and the changes are %+v", news)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,7 +20,9 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
+	"sereno/notify"
 	"sereno/store"
 	"sereno/store/postgrestest"
 	"sereno/store/storetest"
@@ -278,6 +281,58 @@ func TestALostAnswer(t *testing.T) {
 		must(t, s.Commit(t.Context(), &e))
 		if n := count(t, s, h.check); n != h.n {
 			t.Errorf("%d spans are stored of %d", n, h.n)
+		}
+		must(t, s.CheckInvariants(t.Context()))
+	}
+}
+
+// TestALostAnswerToAPromise does the same to the outbox.
+func TestALostAnswerToAPromise(t *testing.T) {
+	address, err := url.Parse(postgrestest.Database(t))
+	must(t, err)
+	var cut atomic.Bool
+	address.Host = between(t, address.Host, &cut)
+	s := openURL(t, address.String())
+	defer s.Close()
+	var e ledger.Entry
+	for i := range 6 {
+		e.Incidents = append(e.Incidents, sereno.Incident{ID: sereno.IncidentID(i + 1), Vantage: sereno.VantageID(i), Trouble: sereno.TroubleIsolated, Opened: 1e15})
+	}
+	must(t, s.Commit(t.Context(), &e))
+	var before alert.DeliveryID
+	for i := range 5 {
+		id := alert.DeliveryID(i + 1)
+		tells := []alert.Item{{Incident: sereno.IncidentID(i + 1), Occasion: "opened"}}
+		b := alert.Batch{
+			Cursor: int64(i + 1), Alerts: []alert.Record{{ID: sereno.IncidentID(i + 1), Doc: []byte(`{}`)}},
+			Deliveries: []alert.Delivery{{ID: id, Channel: "mail", Event: notify.Opened, Items: tells}},
+			Audit:      []sereno.Audit{{At: sereno.Instant(i + 1), Who: "anna", Action: "comment", Text: "once"}},
+		}
+		if before != 0 { // the one before travels on in this one
+			was, err := s.Delivery(t.Context(), before)
+			must(t, err)
+			was.State, was.Into, was.SettledAt = alert.Merged, id, 2e15
+			b.Deliveries[0].Items = append(b.Deliveries[0].Items, was.Items...)
+			b.Deliveries = append(b.Deliveries, was)
+		}
+		before = id
+		cut.Store(true)
+		if err := s.Promise(t.Context(), &b); !errors.Is(err, store.ErrAway) {
+			t.Fatalf("the answer was lost, and the promise says %v", err)
+		}
+		first, err := s.LoadAlerts(t.Context())
+		must(t, err)
+		if first.Cursor != int64(i+1) || len(first.Alerts) != i+1 || len(first.Waiting) != 1 || len(first.Waiting[0].Items) != i+1 {
+			t.Fatalf("stored is %+v: the cut came too early to prove anything", first)
+		}
+		must(t, s.Promise(t.Context(), &b))
+		again, err := s.LoadAlerts(t.Context())
+		must(t, err)
+		if !reflect.DeepEqual(again, first) {
+			t.Errorf("stored was\n%+v\nand is\n%+v", first, again)
+		}
+		if trail, _, err := s.Audits(t.Context(), store.AuditQuery{}); err != nil || len(trail) != i+1 {
+			t.Errorf("the audit trail has %d entries after %d (%v)", len(trail), i+1, err)
 		}
 		must(t, s.CheckInvariants(t.Context()))
 	}

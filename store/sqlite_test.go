@@ -514,3 +514,23 @@ func TestAnIncidentThatHangsOnNothingIsFound(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// TestAnAlertAboutNothingIsFound plants what no promise leaves behind.
+func TestAnAlertAboutNothingIsFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sereno.db")
+	s := open(t, path)
+	defer closeStore(t, s)
+	db, err := sql.Open("sqlite", "file:"+path)
+	must(t, err)
+	defer db.Close()
+	for text, want := range map[string]string{
+		`INSERT INTO alerts (id, done, doc) VALUES (4, 0, ''), (5, 1, '')`:                                    "alert 4 is about an incident that does not exist",
+		`INSERT INTO maintained (device_id, window_name, begin_us, end_us) VALUES (3, 'w', 2000000, 1000000)`: "maintenance of device 3 began at 1970-01-01T00:00:02",
+	} {
+		_, err := db.Exec(text)
+		must(t, err)
+		if err := s.CheckInvariants(t.Context()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "alert 5") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

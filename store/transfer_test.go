@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
+	"sereno/notify"
 	"sereno/store"
 	"sereno/store/postgrestest"
 )
@@ -30,7 +33,21 @@ func TestThereAndBack(t *testing.T) {
 		must(t, s.Commit(t.Context(), &e))
 	}
 	add(t, s, "second")
+	// What waits to be sent is to be sent from the new place.
+	outbox := alert.Batch{
+		Cursor: 2, Alerts: []alert.Record{{ID: 4999, Doc: []byte(`{"n":1}`)}},
+		Deliveries: []alert.Delivery{{ID: 7, Channel: "mail", Event: notify.Opened, Items: []alert.Item{{Incident: 4999, Occasion: "opened"}}, Title: "ünïcode \\ 😀"}},
+		Audit:      []sereno.Audit{{At: 1, Who: "anna"}},
+	}
+	must(t, s.Promise(t.Context(), &outbox))
+	_, err := s.SaveEntry(t.Context(), store.Entry{Kind: "channel", Name: "mail", Doc: []byte("{}"), Sealed: []byte{0, 255}})
+	must(t, err)
+	_, err = s.UseLink(t.Context(), "once", 1)
+	must(t, err)
+	must(t, s.PutMaintained(t.Context(), []sereno.Maintained{{Device: 1, Begin: 1, Window: "w"}}))
 	want, err := s.Sums(t.Context())
+	must(t, err)
+	waits, err := s.LoadAlerts(t.Context())
 	must(t, err)
 
 	move := func(to string) {
@@ -53,6 +70,11 @@ func TestThereAndBack(t *testing.T) {
 			t.Errorf("at %s the sums are\n%v, told as\n%v, not\n%v", store.Redact(to), got, sums, want)
 		}
 		must(t, s.CheckInvariants(t.Context()))
+		l, err := s.LoadAlerts(t.Context())
+		must(t, err)
+		if !reflect.DeepEqual(l, waits) || l.Cursor != 2 || len(l.Waiting) != 1 {
+			t.Errorf("at %s waits %+v, not %+v", store.Redact(to), l, waits)
+		}
 	}
 	move(server)
 	move(home)
