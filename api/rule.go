@@ -83,7 +83,7 @@ type Channel struct {
 	GiveUp        Seconds             `json:"give_up_seconds" required:"false" minimum:"0" doc:"0: 86400"`
 	Templates     map[string]Template `json:"templates" required:"false" doc:"By event: texts of this channel instead of the built-in ones"`
 	Managed
-	Health *ChannelHealth `json:"health" readOnly:"true" nullable:"true" doc:"How it is with what is sent; null while it has no effect"`
+	Health *ChannelHealth `json:"health,omitempty" readOnly:"true" required:"false" doc:"How it is with what is sent; left out while it has no effect"`
 }
 
 // A Template replaces the texts of one event.
@@ -94,12 +94,15 @@ type Template struct {
 
 // ChannelHealth is how it is with a channel.
 type ChannelHealth struct {
-	Status    string         `json:"status" enum:"ok,failing,refused,unused" doc:"unused: nothing was sent since the start"`
-	Waiting   int            `json:"waiting" doc:"Deliveries that were promised and not sent"`
-	OldestDue sereno.Instant `json:"oldest_due" format:"date-time" nullable:"true" doc:"When the oldest of them was to be sent"`
-	Failing   sereno.Instant `json:"failing_since" format:"date-time" nullable:"true"`
-	Answer    string         `json:"last_answer" doc:"Of the far end, to the latest try"`
+	Status    string         `json:"status" enum:"ok,failing,refusing,unused" doc:"unused: nothing was delivered since the start"`
+	Waiting   int            `json:"waiting" doc:"Messages that are due and not delivered"`
+	Later     int            `json:"later" doc:"Messages whose time has not come"`
+	OldestDue sereno.Instant `json:"oldest_due" format:"date-time" nullable:"true" doc:"When the oldest of those that wait was due"`
+	Failing   sereno.Instant `json:"failing_since" format:"date-time" nullable:"true" doc:"No try has succeeded since"`
+	Answer    string         `json:"last_answer" doc:"Of the latest try, if that failed"`
+	Hold      sereno.Instant `json:"not_before" format:"date-time" nullable:"true" doc:"No try is made before"`
 	Delivered sereno.Instant `json:"delivered_at" format:"date-time" nullable:"true" doc:"The latest message that it took"`
+	Storm     bool           `json:"storm" doc:"One digest a minute at present"`
 }
 
 // An AlertPolicy is the document of who hears what, when.
@@ -113,7 +116,7 @@ type AlertPolicy struct {
 	GroupBy   []string     `json:"group_by" required:"false" nullable:"true" doc:"Left out: site, parent, status"`
 	Settle    Seconds      `json:"settle_seconds" required:"false" minimum:"0" doc:"Trouble that comes back within it is the same trouble; 0: 300"`
 	Quiet     []AlertQuiet `json:"quiet" required:"false"`
-	Steps     []AlertStep  `json:"steps" required:"false" nullable:"true" doc:"Left out: at once to every channel, with reminders after 10, 30 and 60 minutes; empty: nobody is told"`
+	Steps     []AlertStep  `json:"steps" required:"false" nullable:"true" doc:"Left out: at once to every channel, with reminders after 10, 30 and 60 minutes"`
 	Managed
 }
 
@@ -150,7 +153,7 @@ type MaintenanceWindow struct {
 	Length Seconds `json:"length_seconds"`
 	Reason string  `json:"reason" required:"false"`
 	Managed
-	Now  *Occurrence  `json:"now" readOnly:"true" nullable:"true" doc:"The occurrence that lasts"`
+	Now  *Occurrence  `json:"now,omitempty" readOnly:"true" required:"false" doc:"The occurrence that lasts; left out if none does"`
 	Next []Occurrence `json:"next" readOnly:"true" doc:"Those to come, at most three"`
 }
 

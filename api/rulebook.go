@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sereno"
+	"sereno/alert"
 )
 
 // A Rulebook is all that people have said about alerting, in the configuration
@@ -23,6 +24,7 @@ import (
 type Rulebook interface {
 	// Rules returns those of a kind as they are, those of the file first.
 	Rules(kind RuleKind) []Rule
+	Plan() *alert.Plan // what holds
 	Add(ctx context.Context, by Author, r Rule) (Rule, error)
 	// Replace gives the rule of that kind and name all that r says; secrets that
 	// r does not mention stay.
@@ -63,6 +65,7 @@ type shelf[D any] struct {
 	one      string // for a person: "a channel"
 	document func(Rule) D
 	rule     func(D) Rule
+	complete func(context.Context, []D) // adds what is known at the moment; nil: nothing
 }
 
 func (d *desk) registerKinds() {
@@ -74,7 +77,7 @@ func (d *desk) registerKinds() {
 func (d *desk) registerRules() {
 	shelf[Channel]{
 		d, RuleChannel, "Channel", "/api/channels", "a channel",
-		func(r Rule) Channel { return d.channel(r) }, Channel.Rule,
+		d.channel, Channel.Rule, d.addHealth,
 	}.register("Channels")
 	shelf[AlertPolicy]{
 		d, RulePolicy, "Policy", "/api/policies", "a policy",
@@ -82,11 +85,11 @@ func (d *desk) registerRules() {
 			doc := NewPolicy(*r.Policy)
 			doc.Managed = managed(r)
 			return doc
-		}, AlertPolicy.Rule,
+		}, AlertPolicy.Rule, nil,
 	}.register("Policies")
 	shelf[MaintenanceWindow]{
 		d, RuleMaintenance, "Maintenance", "/api/maintenance", "a maintenance window",
-		func(r Rule) MaintenanceWindow { return d.window(r) }, MaintenanceWindow.Rule,
+		d.window, MaintenanceWindow.Rule, nil,
 	}.register("Maintenance")
 	shelf[Silence]{
 		d, RuleSilence, "Silence", "/api/silences", "a silence",
@@ -94,8 +97,11 @@ func (d *desk) registerRules() {
 			doc := NewSilence(*r.Silence, d.Now())
 			doc.Managed = managed(r)
 			return doc
-		}, func(s Silence) Rule { return d.silence(s) },
+		}, d.silence, nil,
 	}.register("Silences")
+	if d.Senders != nil {
+		d.registerExplain()
+	}
 }
 
 func managed(r Rule) Managed { return Managed{r.Position, r.FromFile, r.Aside} }
@@ -104,6 +110,16 @@ func (d *desk) channel(r Rule) Channel {
 	doc := NewChannel(*r.Channel)
 	doc.Managed, doc.Secrets = managed(r), orEmpty(r.Secrets)
 	return doc
+}
+
+// addHealth says of channels how it is with them.
+func (d *desk) addHealth(ctx context.Context, documents []Channel) {
+	all := d.channelHealth(ctx)
+	for i := range documents {
+		if documents[i].Aside == "" {
+			documents[i].Health = all[documents[i].Name]
+		}
+	}
 }
 
 // window is the document of a window with its occurrences.
@@ -160,7 +176,7 @@ func (s shelf[D]) register(many string) {
 	}, s.remove)
 }
 
-func (s shelf[D]) list(_ context.Context, in *Paging) (*answer[Page[D]], error) {
+func (s shelf[D]) list(ctx context.Context, in *Paging) (*answer[Page[D]], error) {
 	rules := s.Rulebook.Rules(s.kind)
 	at := 0
 	if in.Cursor != "" {
@@ -174,13 +190,26 @@ func (s shelf[D]) list(_ context.Context, in *Paging) (*answer[Page[D]], error) 
 	if len(rules) > in.Limit {
 		rules, cursor = rules[:in.Limit], strconv.Itoa(at+in.Limit)
 	}
-	return page(rules, cursor, s.document), nil
+	list := page(rules, cursor, s.document)
+	if s.complete != nil {
+		s.complete(ctx, list.Body.Items)
+	}
+	return list, nil
 }
 
-func (s shelf[D]) get(_ context.Context, in *RuleName) (*answer[D], error) {
+// whole is the document of one rule.
+func (s shelf[D]) whole(ctx context.Context, r Rule) D {
+	documents := []D{s.document(r)}
+	if s.complete != nil {
+		s.complete(ctx, documents)
+	}
+	return documents[0]
+}
+
+func (s shelf[D]) get(ctx context.Context, in *RuleName) (*answer[D], error) {
 	for _, r := range s.Rulebook.Rules(s.kind) {
 		if r.Name() == in.Name {
-			return &answer[D]{s.document(r)}, nil
+			return &answer[D]{s.whole(ctx, r)}, nil
 		}
 	}
 	return nil, sereno.Errorf(sereno.NotFound, "there is no %s called %.100q", s.kind, in.Name)
@@ -202,7 +231,7 @@ func (s shelf[D]) add(ctx context.Context, in *struct {
 	return &struct {
 		Location string `header:"Location"`
 		Body     D
-	}{s.path + "/" + url.PathEscape(r.Name()), s.document(r)}, nil
+	}{s.path + "/" + url.PathEscape(r.Name()), s.whole(ctx, r)}, nil
 }
 
 func (s shelf[D]) replace(ctx context.Context, in *struct {
@@ -215,7 +244,7 @@ func (s shelf[D]) replace(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, fmt.Errorf("replace %s: %w", s.one, s.located(err))
 	}
-	return &answer[D]{s.document(r)}, nil
+	return &answer[D]{s.whole(ctx, r)}, nil
 }
 
 func (s shelf[D]) remove(ctx context.Context, in *struct {

@@ -42,9 +42,11 @@ type rulebookParts struct {
 	key   *Key
 	kinds []notify.Kind
 	agent string
-	now   func() sereno.Instant
-	set   []func(context.Context, *alert.Plan) error // told of each new plan, in this order
-	log   *slog.Logger
+	// publish tells those who follow along, see notify.Options.
+	publish func(name string, data []byte) bool
+	now     func() sereno.Instant
+	set     []func(context.Context, *alert.Plan) error // told of each new plan, in this order
+	log     *slog.Logger
 }
 
 // A made is one rule that somebody made by the API.

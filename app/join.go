@@ -32,13 +32,8 @@ func (b *rulebook) compile(file alert.Book, list []made, lenient func(int) bool)
 	for {
 		book, from := join(file, d.made)
 		again := reopening{spare: slices.Clone(b.opened)}
-		o := notify.Options{Agent: b.agent, Commands: true, Log: b.log}
-		plan, err := book.Compile(again.kinds(b.kinds), o)
+		plan, err := book.Compile(again.kinds(b.kinds), notify.Options{Agent: b.agent, Commands: true, Publish: b.publish, Log: b.log})
 		var wrong blames
-		if err == nil {
-			o.Commands = false
-			wrong = b.permit(d.made, o)
-		}
 		for e := range mistakesIn(err) {
 			i, field := from.whose(e.Field)
 			wrong = append(wrong, blame{i, &sereno.Error{Kind: e.Kind, Field: field, Text: e.Text}, ""})
@@ -60,24 +55,6 @@ func (b *rulebook) compile(file alert.Book, list []made, lenient func(int) bool)
 			return d, wrong
 		}
 	}
-}
-
-// permit finds the channels that only the configuration file may have.
-func (b *rulebook) permit(list []made, o notify.Options) (wrong blames) {
-	for i, m := range list {
-		if m.aside != "" || m.rule.Channel == nil {
-			continue
-		}
-		for _, kind := range b.kinds {
-			if kind.Name() != m.rule.Channel.Kind {
-				continue
-			}
-			if _, err := kind.Open(m.rule.Channel.Settings, o); err != nil {
-				wrong = append(wrong, blame{i, &sereno.Error{Kind: sereno.Forbidden, Field: "kind", Text: fmt.Sprintf("a channel of kind %s can be made in the configuration file only", kind.Name())}, ""})
-			}
-		}
-	}
-	return wrong
 }
 
 // A blame is what is wrong with a book, and with which of the rules that were
@@ -197,6 +174,7 @@ func mistakesIn(err error) func(yield func(*sereno.Error) bool) {
 // An openChannel is a channel in use, and what it was made of.
 type openChannel struct {
 	kind, settings string
+	commands       bool // it may run programs
 	channel        notify.Channel
 }
 
@@ -222,8 +200,10 @@ type keptKind struct {
 }
 
 func (k keptKind) Open(settings json.RawMessage, o notify.Options) (notify.Channel, error) {
-	c := openChannel{kind: k.Name(), settings: string(settings)}
-	if i := slices.IndexFunc(k.in.spare, func(o openChannel) bool { return o.kind == c.kind && o.settings == c.settings }); i >= 0 {
+	c := openChannel{kind: k.Name(), settings: string(settings), commands: o.Commands}
+	if i := slices.IndexFunc(k.in.spare, func(was openChannel) bool {
+		return was.kind == c.kind && was.settings == c.settings && was.commands == c.commands
+	}); i >= 0 {
 		c = k.in.spare[i]
 		k.in.spare = slices.Delete(k.in.spare, i, i+1)
 	} else {

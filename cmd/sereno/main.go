@@ -85,6 +85,8 @@ no such thing; 2 it could not be done (usage, permission, no server).`,
 		newServe(), newPing(), newStatus(), newDevices(), newHistory(), newUptime(),
 		newIncidents(), newAbsences(), newExport(), newReport(), newReplay(), newCheckConfig(), newVersion(),
 		newBackup(), newRestore(), newMigrate(), newDoctor(),
+		newAlerts(), newAck(), newUnack(), newSnooze(), newUnsnooze(), newResolve(), newComment(), newAudit(),
+		newChannels(), newPolicies(), newMaintenance(), newSilences(),
 	)
 	return root
 }
