@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/doctor"
 	"sereno/event"
 	"sereno/export"
@@ -59,6 +60,9 @@ type Facts interface {
 	Spans(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error]
 	Incidents(ctx context.Context, q store.IncidentQuery) ([]sereno.Incident, string, error)
 	Absences(ctx context.Context, q store.AbsenceQuery) ([]sereno.Absence, string, error)
+	// ChangesOf returns those of some incidents that are there, with what each is
+	// about.
+	ChangesOf(ctx context.Context, ids []sereno.IncidentID) ([]alert.Change, error)
 }
 
 // Watch is what the running program knows right now.
@@ -79,6 +83,7 @@ type Options struct {
 	Kinds          []probe.Kind                              // the ways to look that a device may ask for
 	Channels       []notify.Kind                             // the ways to reach people that a channel may have
 	Rulebook       Rulebook                                  // who is told of what; nil: nothing is said of it
+	Senders        Senders                                   // what sends; nil: no channel can be tested
 	Defaults       sereno.Policy                             // of a check that says nothing else; zero: sereno.DefaultPolicy
 	Metrics        prometheus.Gatherer                       // nil: no /metrics
 	Prometheus     http.Handler                              // what is below /prometheus/; nil: nothing
@@ -95,6 +100,12 @@ type Options struct {
 	Beats          func(body []byte, signature string) error // takes in beats of peers (peer.Watch.Receive); nil: there are none
 	Replays        Replays                                   // what replays are made from; nil: there are none
 	Events         *event.Hub                                // what happens, for those who follow it; nil: no /api/events
+
+	// Who is told, and what people do about it; nil: nobody is told of anything.
+	Alerts  Alerts
+	Told    Told                                                  // needed with Alerts
+	Resolve func(ctx context.Context, id sereno.IncidentID) error // ledger.Ledger.Resolve; needed with Alerts
+	Signer  Signer                                                // of links in messages; nil: there are none
 }
 
 // New returns the API. It starts nothing: see Listen and Serve.
@@ -122,6 +133,14 @@ func New(o Options) http.Handler {
 	if o.Rulebook != nil {
 		d.registerRules()
 	}
+	links := linkDoor{}
+	if o.Alerts != nil {
+		d.registerAlerts()
+		if o.Signer != nil {
+			d.registerLinks(mux)
+			links.base = func() string { return o.Alerts.Plan().Book.URL }
+		}
+	}
 	if o.Replays != nil {
 		d.registerReplay()
 	}
@@ -146,7 +165,7 @@ func New(o Options) http.Handler {
 	if o.Prometheus != nil {
 		mux.Handle(promQL, o.Prometheus)
 	}
-	return door(o.InsecureListen, o.Log, problems(mux))
+	return door(o.InsecureListen, links, o.Log, problems(mux))
 }
 
 // A desk answers requests.
@@ -202,11 +221,14 @@ func front(w http.ResponseWriter, r *http.Request) {
   series       /api/checks/{id}/series
   uptime       /api/uptime
   incidents    /api/incidents
+  alerts       /api/alerts
+  audit trail  /api/audit
   absences     /api/absences
   events       /api/events (server-sent)
   exports      /api/export/{looks,spans,incidents,absences,responses}
   report       /api/report
   replay       /api/replay
+  alerting     /api/{channels,policies,maintenance,silences}
   statistics   /api/statistics
   backup       /api/backup
   doctor       /api/doctor

@@ -444,9 +444,9 @@ func TestIncidentsAndAbsencesAreListedLatestFirst(t *testing.T) {
 	w.now = at(100)
 	answer := serve(w, request("GET", "/api/incidents", "")).Body.String()
 	want := fmt.Sprintf(`{"items":[`+
-		`{"id":3,"device_id":%[1]d,"check_id":%[2]d,"vantage_id":0,"status":"down","opened":"2026-11-21T12:00:50.000000Z","closed":null,"seconds":50,"reason":"no reply in 1s","under":2},`+
-		`{"id":2,"device_id":null,"check_id":null,"vantage_id":0,"status":"isolated","opened":"2026-11-21T12:00:30.000000Z","closed":"2026-11-21T12:00:40.000000Z","seconds":10,"reason":"no witness answers","under":null},`+
-		`{"id":1,"device_id":%[1]d,"check_id":%[2]d,"vantage_id":0,"status":"degraded","opened":"2026-11-21T12:00:10.000000Z","closed":"2026-11-21T12:00:20.000000Z","seconds":10,"reason":"slow","under":null}`+
+		`{"id":3,"device_id":%[1]d,"check_id":%[2]d,"vantage_id":0,"status":"down","subject":"","severity":"medium","opened":"2026-11-21T12:00:50.000000Z","closed":null,"seconds":50,"reason":"no reply in 1s","under":2},`+
+		`{"id":2,"device_id":null,"check_id":null,"vantage_id":0,"status":"isolated","subject":"","severity":"high","opened":"2026-11-21T12:00:30.000000Z","closed":"2026-11-21T12:00:40.000000Z","seconds":10,"reason":"no witness answers","under":null},`+
+		`{"id":1,"device_id":%[1]d,"check_id":%[2]d,"vantage_id":0,"status":"degraded","subject":"","severity":"low","opened":"2026-11-21T12:00:10.000000Z","closed":"2026-11-21T12:00:20.000000Z","seconds":10,"reason":"slow","under":null}`+
 		`],"next_cursor":null}`+"\n", d.ID, check)
 	if answer != want {
 		t.Errorf("incidents\n%s, want\n%s", answer, want)

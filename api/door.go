@@ -22,8 +22,9 @@ const maxBody = 1 << 20
 // page it shows. So a request must be meant for this machine (a name that was
 // rebound to 127.0.0.1 is not), and one that changes something must not come
 // from another site and must be JSON, which a plain form cannot send. Only
-// questions in PromQL, which change nothing, are forms, as Prometheus has them.
-func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
+// questions in PromQL, which change nothing, are forms, as Prometheus has them,
+// and what is said by a link, whose address nobody else can know.
+func door(anyHost bool, links linkDoor, log *slog.Logger, next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer recovered(w, r, log)
@@ -34,11 +35,12 @@ func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
 
-		if !anyHost && !loopbackHost(r.Host) {
+		link := links.mine(r)
+		if !anyHost && !loopbackHost(r.Host) && !(link && links.host(r)) {
 			refuse(w, http.StatusMisdirectedRequest, "this server answers to localhost and to loopback addresses only")
 			return
 		}
-		if err := origin.Check(r); err != nil {
+		if err := origin.Check(r); err != nil && !(link && links.origin(r)) {
 			refuse(w, http.StatusForbidden, "a page of another site may not change anything here")
 			return
 		}
@@ -48,7 +50,7 @@ func door(anyHost bool, log *slog.Logger, next http.Handler) http.Handler {
 		}
 		if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
 			wanted := "application/json"
-			if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, promQL) {
+			if r.Method == http.MethodPost && (link || strings.HasPrefix(r.URL.Path, promQL)) {
 				wanted = "application/x-www-form-urlencoded"
 			}
 			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != wanted {

@@ -203,7 +203,7 @@ func TestHealthSaysWhichPartIsSick(t *testing.T) {
 
 func TestAPanicIsOneFailedRequest(t *testing.T) {
 	var log bytes.Buffer
-	h := door(false, slog.New(slog.NewTextHandler(&log, nil)), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("out of cheese") }))
+	h := door(false, linkDoor{}, slog.New(slog.NewTextHandler(&log, nil)), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("out of cheese") }))
 	if w := serve(h, request("GET", "/", "")); w.Code != 500 || strings.Contains(w.Body.String(), "cheese") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

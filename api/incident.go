@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/store"
 )
 
@@ -17,12 +18,17 @@ type Incident struct {
 	DeviceID  *sereno.DeviceID   `json:"device_id" nullable:"true" doc:"null: the vantage point's own"`
 	CheckID   *sereno.CheckID    `json:"check_id" nullable:"true" doc:"null: the vantage point's own"`
 	VantageID sereno.VantageID   `json:"vantage_id" doc:"Where it was seen from; 0 is this process"`
-	Status    sereno.Trouble     `json:"status" enum:"down,degraded,flapping,isolated,storage"`
+	Status    sereno.Trouble     `json:"status" enum:"down,degraded,flapping,isolated,storage,absent,socket,overload,clock,outbox,policy,channel,peer"`
+	Subject   string             `json:"subject" doc:"What trouble of Sereno's own is about, such as the name of a channel"`
+	Severity  sereno.Severity    `json:"severity" enum:"low,medium,high,critical" doc:"While it lasts the highest that a policy gives it"`
 	Opened    sereno.Instant     `json:"opened" format:"date-time" doc:"When the trouble began"`
 	Closed    sereno.Instant     `json:"closed" format:"date-time" nullable:"true" doc:"When it ended; null while it lasts"`
 	Seconds   Seconds            `json:"seconds" doc:"Its length; until now, while it lasts"`
 	Reason    string             `json:"reason"`
 	Under     *sereno.IncidentID `json:"under" nullable:"true" doc:"The incident of the parent that it hangs on"`
+
+	Acknowledged *Acknowledged  `json:"acknowledged,omitempty" doc:"Who takes care; left out if nobody does, and once it is over"`
+	Alert        *IncidentAlert `json:"alert,omitempty" doc:"Who is told of it; left out if nobody was, and once all is said"`
 }
 
 type incidentList struct {
@@ -48,12 +54,51 @@ func (d *desk) incidents(ctx context.Context, in *incidentList) (*answer[Page[In
 	if err != nil {
 		return nil, fmt.Errorf("list incidents: %w", err)
 	}
+	ids := make([]sereno.IncidentID, len(incidents))
+	last := false
+	for i, in := range incidents {
+		ids[i], last = in.ID, last || in.Closed == 0
+	}
+	about, err := d.concerning(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("list incidents: %w", err)
+	}
+	var known map[sereno.IncidentID]*alert.Alert
+	if last && d.Alerts != nil {
+		if open, err := d.Alerts.Alerts(ctx); err == nil { // it does not answer before it knows; the list need not wait for it
+			known = newest(open)
+		}
+	}
 	now := d.Now()
 	return page(incidents, cursor, func(i sereno.Incident) Incident {
-		return Incident{
-			ID: i.ID, DeviceID: orNull(i.Device), CheckID: orNull(i.Check), VantageID: i.Vantage,
-			Status: i.Trouble, Opened: i.Opened, Closed: i.Closed, Seconds: length(i.Opened, i.Closed, now),
-			Reason: i.Reason, Under: orNull(i.Under),
-		}
+		c := about[i.ID]
+		c.Incident = i
+		return incidentDocument(c, known, now)
 	}), nil
+}
+
+// incidentDocument makes a document of an incident, and of what alerting knows.
+func incidentDocument(c alert.Change, known map[sereno.IncidentID]*alert.Alert, now sereno.Instant) Incident {
+	i := c.Incident
+	importance := sereno.Medium
+	if c.Device != nil {
+		importance = c.Device.Importance
+	}
+	doc := Incident{
+		ID: i.ID, DeviceID: orNull(i.Device), CheckID: orNull(i.Check), VantageID: i.Vantage,
+		Status: i.Trouble, Subject: i.Subject, Severity: sereno.SeverityOf(importance, i.Trouble),
+		Opened: i.Opened, Closed: i.Closed, Seconds: length(i.Opened, i.Closed, now), Reason: i.Reason, Under: orNull(i.Under),
+	}
+	a := known[i.ID]
+	if a == nil {
+		return doc
+	}
+	doc.Alert = incidentAlert(a)
+	if a.Severity != sereno.SeverityNone {
+		doc.Severity = a.Severity
+	}
+	if k := a.Acknowledged; k != nil && i.Closed == 0 {
+		doc.Acknowledged = &Acknowledged{k.By, k.Via, k.Note, k.At, k.Until}
+	}
+	return doc
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
 	"sereno/probe"
 	"sereno/store"
@@ -42,6 +43,10 @@ func (m *memory) Replace(_ context.Context, d sereno.Device) (sereno.Device, err
 }
 
 func (m *memory) Remove(context.Context, sereno.DeviceID) error { return m.fail }
+
+func (m *memory) ChangesOf(context.Context, []sereno.IncidentID) ([]alert.Change, error) {
+	return nil, m.fail
+}
 
 func (m *memory) Purge(context.Context, sereno.DeviceID) error { return m.fail }
 

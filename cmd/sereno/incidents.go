@@ -48,15 +48,18 @@ func newIncidents() *cobra.Command {
 				_, err := fmt.Fprintln(w, "no incidents were written down")
 				return err
 			}
-			t := &table{columns: []column{{"id", true}, {"opened", false}, {"closed", false}, {"length", true}, {"trouble", false}, {"device", false}, {"under", true}, {"reason", false}}}
+			t := &table{columns: []column{{"id", true}, {"opened", false}, {"closed", false}, {"length", true}, {"severity", false}, {"trouble", false}, {"device", false}, {"under", true}, {"reason", false}}}
 			for _, i := range incidents {
 				closed := cell{moment(i.Closed), plain}
 				if i.Closed.IsZero() {
 					closed = cell{"still open", bad}
 				}
-				who, under := "this vantage point", ""
-				if i.Status == sereno.TroubleStorage {
-					who = "Sereno itself"
+				who, under := "Sereno itself", ""
+				switch {
+				case i.Status == sereno.TroubleIsolated:
+					who = "this vantage point"
+				case i.Subject != "":
+					who = i.Subject
 				}
 				if i.DeviceID != nil {
 					if who, err = c.deviceName(cmd, names, *i.DeviceID); err != nil {
@@ -67,7 +70,7 @@ func newIncidents() *cobra.Command {
 					under = fmt.Sprint(*i.Under)
 				}
 				t.add(cell{fmt.Sprint(i.ID), faint}, cell{moment(i.Opened), plain}, closed, cell{sereno.FormatLength(time.Duration(i.Seconds)), plain},
-					text(i.Status.String()), text(who), cell{under, faint}, cell{inert(i.Reason), faint})
+					severe(i.Severity), text(i.Status.String()), text(who), cell{under, faint}, cell{inert(i.Reason), faint})
 			}
 			return t.print(w)
 		}),
@@ -76,6 +79,7 @@ func newIncidents() *cobra.Command {
 	cmd.Flags().IntVarP(&most, "limit", "n", 100, "how many at most; 0 for all")
 	addWindowFlags(cmd)
 	addServerFlag(cmd)
+	cmd.AddCommand(newIncidentsShow())
 	return cmd
 }
 
