@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"sereno"
@@ -26,6 +27,10 @@ type Document struct {
 	Count     int             `json:"count"`
 	Links     Links           `json:"links"`
 }
+
+// ThreadOf is the Thread of the messages about the trouble that began with an
+// incident.
+func ThreadOf(id sereno.IncidentID) string { return fmt.Sprintf("incident-%d", id) }
 
 // Links are the URLs of a Document; "" where there is none.
 type Links struct {

@@ -75,8 +75,31 @@ type channel struct {
 // Send takes "success" for a yes. All messages of one thread are events of one
 // alert there: a recovery resolves it, an acknowledgement acknowledges it,
 // everything else triggers it, which for an open alert is an entry in its log.
+// Trouble that ended as one of several is resolved as well, for it may have been
+// told alone. All events may be repeated: that changes nothing there.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
-	body, err := json.Marshal(c.write(m))
+	e := c.write(m)
+	if err := c.enqueue(ctx, e); err != nil {
+		return err
+	}
+	if m.Event != notify.Closed && m.Event != notify.Digest {
+		return nil
+	}
+	main := e.DedupKey
+	e.Action = "resolve"
+	for _, in := range m.Incidents {
+		if e.DedupKey = prefix + notify.ThreadOf(in.ID); in.Closed == 0 || e.DedupKey == main {
+			continue
+		}
+		if err := c.enqueue(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *channel) enqueue(ctx context.Context, e event) error {
+	body, err := json.Marshal(e)
 	if err != nil {
 		return notify.Refuse("the event cannot be written as JSON: %s", notify.Line(err.Error()))
 	}
@@ -176,16 +199,19 @@ func (c *channel) write(m notify.Message) event {
 	return e
 }
 
+// prefix begins every key, for an integration may have other senders.
+const prefix = "sereno/"
+
 // key is what PagerDuty knows an alert by: the thread, or what has none for
 // itself.
 func key(m notify.Message) string {
-	k := "sereno/" + m.Thread
+	k := prefix + m.Thread
 	if m.Thread == "" {
-		k = "sereno/" + m.Key
+		k = prefix + m.Key
 	}
 	if len(k) > maxKey {
 		sum := sha256.Sum256([]byte(k))
-		k = "sereno/" + hex.EncodeToString(sum[:])
+		k = prefix + hex.EncodeToString(sum[:])
 	}
 	return k
 }

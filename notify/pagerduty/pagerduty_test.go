@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -109,5 +110,40 @@ func TestSeverities(t *testing.T) {
 		if got := (&channel{}).write(m).Payload.Severity; got != want {
 			t.Errorf("%s: %s", severity, got)
 		}
+	}
+}
+
+func TestWhatEndsInADigestIsResolved(t *testing.T) {
+	var actions []string
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var e struct {
+			Action string `json:"event_action"`
+			Key    string `json:"dedup_key"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+			t.Error(err)
+		}
+		actions = append(actions, e.Action+" "+e.Key)
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprint(w, `{"status":"success"}`)
+	}))
+	defer far.Close()
+	c, err := Kind{}.Open(json.RawMessage(settingsFor(far.URL)), notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := notifytest.Message(notify.Digest)
+	m.Incidents[1].Closed = m.Incidents[1].Opened + 1
+	if err := c.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	m = notifytest.Message(notify.Closed)
+	m.Thread = notify.ThreadOf(42)
+	if err := c.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	want := "trigger sereno/42-digest, resolve sereno/incident-43, resolve sereno/incident-42"
+	if got := strings.Join(actions, ", "); got != want {
+		t.Errorf("%s; wanted %s", got, want)
 	}
 }
