@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,28 @@ func TestAPutIsPossible(t *testing.T) {
 	}
 	if got := f.Taken(); len(got) != 1 || got[0].Method != "PUT" {
 		t.Errorf("arrived: %v", got)
+	}
+}
+
+// TestTheTemplateOfTheManual: the page's own example is taken, and makes JSON.
+func TestTheTemplateOfTheManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/channels/webhook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(page), "      body: '")
+	body, _, ok := strings.Cut(body, "'\n")
+	if !ok {
+		t.Fatal("the page has no example")
+	}
+	settings, err := json.Marshal(map[string]string{"url": "http://127.0.0.1/", "body": body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := open(t, string(settings)).write(notifytest.Message(notify.Opened), time.Now())
+	want := `{"channel": "ops", "message": "core-sw1 is down since 12:03:04 CET", "device": "core-sw1", "tags": ["site:plant1", "core-sw1", "sereno"]}`
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v; it should be %s", got, err, want)
 	}
 }
 
