@@ -15,12 +15,15 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/api"
 	"sereno/clock"
 	"sereno/config"
 	"sereno/deadman"
+	"sereno/event"
 	"sereno/export"
 	"sereno/ledger"
+	channels "sereno/notify/all"
 	"sereno/probe/all"
 	"sereno/probe/icmp"
 	"sereno/prometheus"
@@ -74,7 +77,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer marks.Close()
 	var clk *clock.Clock
-	storage, waited, err := newStorage(ctx, facts, cfg, guard, func() sereno.Instant { return clk.Now() }, log)
+	var desk *alert.Desk
+	committed := telling{facts, func() {
+		if desk != nil { // there is none while an earlier run's entries are written
+			desk.Poke()
+		}
+	}}
+	storage, waited, err := newStorage(ctx, committed, cfg, guard, func() sereno.Instant { return clk.Now() }, log)
 	if err != nil || storage == nil {
 		return err
 	}
@@ -137,11 +146,15 @@ func Run(ctx context.Context, o Options) error {
 	kinds := looks.List()
 	scheduler = schedule.New(echo, clk.Now, log)
 	disk := &gauge{cfg: cfg, facts: facts, looks: kept, storage: storage, log: log}
-	metrics = api.NewMetrics(api.Sources{Disk: disk.Bytes, Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version})
+	metrics = api.NewMetrics(api.Sources{
+		Disk: disk.Bytes, Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version,
+		Channels: func(ctx context.Context) ([]alert.ChannelHealth, error) { return desk.Health(ctx) },
+	})
 	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
 	var plan *plan
+	var site *foreman
 	resolver := resolve.New(resolve.Options{Changed: func(name string, addr netip.Addr, err error) {
 		if err != nil {
 			log.Warn("a name does not resolve; its devices are looked at where they last were, if anywhere", "name", name, "err", err)
@@ -151,7 +164,7 @@ func Run(ctx context.Context, o Options) error {
 	plan = newPlan(planParts{
 		store: facts, idle: storage.spool.Idle, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
 		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: func(d []sereno.Device) { know(d); catalog.Know(d); outbox.Know(d) }, forget: catalog.Forget,
-		end: end, erase: erase,
+		end: end, erase: erase, changed: func(before, after []sereno.Device) { site.Devices(before, after) },
 	})
 
 	count, err := facts.CountDevices(ctx)
@@ -196,6 +209,32 @@ func Run(ctx context.Context, o Options) error {
 	if err := plan.Load(ctx, devices, past); err != nil {
 		return err
 	}
+	events := event.New()
+	key, err := OpenKey(cfg.Data)
+	if err != nil {
+		return err
+	}
+	rules := newRulebook(rulebookParts{
+		store: facts, key: key, kinds: channels.Kinds(), agent: "sereno/" + o.Version, now: clk.Now, log: log,
+		publish: func(name string, data []byte) bool { return events.Publish("alerts", name, data) },
+		set: []func(context.Context, *alert.Plan) error{
+			func(ctx context.Context, p *alert.Plan) error { return site.Book(ctx, p) }, // always takes it
+			func(ctx context.Context, p *alert.Plan) error { return desk.SetBook(ctx, p) },
+		},
+	})
+	book, err := rules.Load(ctx, cfg.Alerting)
+	if err != nil {
+		return err
+	}
+	site = newForeman(foremanParts{
+		store: facts, path: filepath.Join(cfg.Data, "maintenance"), windows: book.Book.Windows, settled: past.Settled,
+		now: clk.Now, pending: clk.Pending, log: log,
+	})
+	told := kept
+	if cfg.SamplesOff {
+		told = nil
+	}
+	desk = newDesk(deskParts{plan: book, facts: facts, looks: told, ledger: books, key: key, open: past.Incidents, meters: metrics, now: clk.Now, log: log})
 
 	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
 	parts.start("keep signs of life", keeper.Run)
@@ -210,6 +249,9 @@ func Run(ctx context.Context, o Options) error {
 	parts.start("spool", storage.spool.Run) // before the ledger, whose last changes it takes
 	parts.start("ledger", books.Run)
 	parts.start("storage", func(ctx context.Context) error { return storage.Run(ctx, books) })
+	parts.start("events", events.Run)
+	parts.start("alerts", desk.Run) // before the schedule: what is found to the last is told
+	parts.start("maintenance", site.Run)
 	parts.start("echo", echo.Run)
 	parts.start("schedule", scheduler.Run)
 	parts.start("vantage point", (&vantage.Watcher{Changed: scene.Changed, Log: log}).Run)
@@ -230,7 +272,7 @@ func Run(ctx context.Context, o Options) error {
 	if cfg.Deadman != nil {
 		parts.start("dead-man URL", deadman.New(deadman.Options{
 			Target: *cfg.Deadman, Agent: "sereno/" + o.Version, Log: log,
-			Well: well{ask: books.Statistics, permitted: echo.Permitted, stuck: func() string { return "" }}.Check,
+			Well: well{ask: books.Statistics, permitted: echo.Permitted, stuck: desk.Stuck}.Check,
 		}).Run)
 	}
 	parts.start("resolve names", resolver.Run)
@@ -245,7 +287,7 @@ func Run(ctx context.Context, o Options) error {
 		parts.start("write down days", (&days{samples: kept, store: facts, now: clk.Now, log: log}).Run)
 	}
 	if o.Load != nil {
-		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses) })
+		parts.start("reload", func(ctx context.Context) error { return reload(ctx, o, plan, witnesses, rules) })
 	}
 	var readable export.Samples // nil: none are kept
 	var series api.Samples      // likewise
@@ -270,6 +312,8 @@ func Run(ctx context.Context, o Options) error {
 		Plan:    plan, Facts: facts, Watch: books, Storage: storage.State, Figures: facts, Kinds: kinds, Defaults: cfg.Defaults, Metrics: metrics,
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
 		Beats: receiver(cfg, watched), Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
+		Channels: channels.Kinds(), Rulebook: rules, Senders: desk, Events: events,
+		Alerts: desk, Told: facts, Resolve: books.Resolve, Signer: key,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

@@ -43,6 +43,7 @@ type planParts struct {
 	outside  func(bool)                                    // told whether anything beyond this machine is watched
 	know     func([]sereno.Device)                         // told whose checks are, before their first look
 	forget   func([]sereno.DeviceID)                       // told which are watched no longer
+	changed  func(before, after []sereno.Device)           // told of devices as they were and as they are
 	end      func([]sereno.CheckID)                        // told which are not looked at from now on
 	erase    func(context.Context, []sereno.CheckID) error // deletes their looks
 }
@@ -199,6 +200,7 @@ func (p *plan) ours(ctx context.Context, id sereno.DeviceID) error {
 // devices as they were, after as they are now.
 func (p *plan) enact(ctx context.Context, before, after []sereno.Device) error {
 	ctx = context.WithoutCancel(ctx) // the store has it: the rest must follow
+	p.changed(before, after)
 	kept := map[sereno.DeviceID]bool{}
 	living := map[sereno.CheckID]bool{}
 	for _, d := range after {

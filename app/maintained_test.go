@@ -1,0 +1,372 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sereno"
+	"sereno/alert"
+	"sereno/maintenance"
+	"sereno/store"
+)
+
+// A buildingSite is a foreman with a real store and a clock that stands.
+type buildingSite struct {
+	*testing.T
+	store   *store.Store
+	path    string
+	now     sereno.Instant
+	windows []maintenance.Window
+	foreman *foreman
+	names   map[sereno.DeviceID]string
+}
+
+// night is 2026-11-01 00:00 in Berlin.
+var night = sereno.At(time.Date(2026, 10, 31, 23, 0, 0, 0, time.UTC))
+
+func newSite(t *testing.T, windows ...maintenance.Window) *buildingSite {
+	folder := t.TempDir()
+	facts, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, "sereno.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { facts.Close() })
+	return &buildingSite{T: t, store: facts, path: filepath.Join(folder, "maintenance"), now: night, windows: windows, names: map[sereno.DeviceID]string{}}
+}
+
+// start is a start of the program; what there was before has been killed.
+func (b *buildingSite) start() {
+	b.Helper()
+	b.foreman = newForeman(foremanParts{
+		store: b.store, path: b.path, windows: b.windows, settled: b.now, now: func() sereno.Instant { return b.now },
+		pending: func() bool { return false }, log: slog.New(slog.DiscardHandler),
+	})
+	b.step()
+}
+
+func (b *buildingSite) step() {
+	b.Helper()
+	if err := b.foreman.step(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// at lets it be so many hours after the beginning of the night.
+func (b *buildingSite) at(hours float64) {
+	b.Helper()
+	b.now = night.Add(time.Duration(hours * float64(time.Hour)))
+	b.step()
+}
+
+func (b *buildingSite) add(name string, tags ...string) sereno.Device {
+	b.Helper()
+	added, err := b.store.AddDevices(b.Context(), []sereno.Device{{Name: name, Address: "192.0.2.1", Tags: tags}}, b.now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.names[added[0].ID] = name
+	if b.foreman != nil {
+		b.foreman.Devices(nil, added)
+	}
+	return added[0]
+}
+
+func (b *buildingSite) retag(d sereno.Device, tags ...string) sereno.Device {
+	b.Helper()
+	d.Tags = tags
+	before, after, err := b.store.ReplaceDevice(b.Context(), d, b.now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.foreman.Devices([]sereno.Device{before}, []sereno.Device{after})
+	b.step()
+	return after
+}
+
+func (b *buildingSite) remove(d sereno.Device) {
+	b.Helper()
+	gone, err := b.store.RemoveDevice(b.Context(), d.ID, b.now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.foreman.Devices([]sereno.Device{gone}, nil)
+	b.step()
+}
+
+func (b *buildingSite) book(windows ...maintenance.Window) {
+	b.Helper()
+	b.windows = windows
+	if err := b.foreman.Book(b.Context(), &alert.Plan{Book: alert.Book{Windows: windows}}); err != nil {
+		b.Fatal(err)
+	}
+	b.step()
+}
+
+// written is all that is written down, in hours of the night.
+func (b *buildingSite) written() string {
+	b.Helper()
+	list, err := b.store.Maintained(b.Context(), nil, 0, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var out []string
+	for _, m := range list {
+		end := ""
+		if m.End != 0 {
+			end = fmt.Sprint(m.End.Sub(night).Hours())
+		}
+		out = append(out, fmt.Sprintf("%s %s %v-%s", b.names[m.Device], m.Window, m.Begin.Sub(night).Hours(), end))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func (b *buildingSite) want(text string) {
+	b.Helper()
+	if got := b.written(); got != text {
+		b.Errorf("written is\n%s\nnot\n%s", got, text)
+	}
+}
+
+func plant(name, rule, start string, length time.Duration) maintenance.Window {
+	return maintenance.Window{Name: name, Match: `site == "plant1"`, RRule: rule, Start: start, Zone: "Europe/Berlin", Length: length}
+}
+
+var (
+	daily = plant("daily", "FREQ=DAILY", "2026-11-01T02:00", 2*time.Hour)
+	whole = maintenance.Window{Name: "whole", Start: "2026-11-01T03:00", Zone: "Europe/Berlin", Length: 3 * time.Hour}
+)
+
+func TestAWindowIsWrittenDownAsItBeginsAndEnds(t *testing.T) {
+	b := newSite(t, daily, whole)
+	b.add("oven", "site:plant1")
+	b.add("door")
+	b.start()
+	b.want("")
+	b.at(2.01)
+	b.want("oven daily 2-")
+	b.at(3.5)
+	b.want("door whole 3-, oven daily 2-, oven whole 3-")
+	b.at(4)
+	b.want("door whole 3-, oven daily 2-4, oven whole 3-")
+	b.at(30)
+	b.want("door whole 3-6, oven daily 2-4, oven daily 26-28, oven whole 3-6")
+}
+
+func TestWhatPassedWhileStopped(t *testing.T) {
+	b := newSite(t, daily, whole)
+	b.add("oven", "site:plant1")
+	b.start()
+	b.at(2.5)
+	b.now = night.Add(75*time.Hour + 30*time.Minute) // killed, and three days off
+	b.start()
+	b.want("oven daily 2-4, oven daily 26-28, oven daily 50-52, oven daily 74-, oven whole 3-6")
+}
+
+func TestAWindowThatChangedWhileStoppedHoldsFromTheStart(t *testing.T) {
+	b := newSite(t, daily)
+	b.add("oven", "site:plant1")
+	b.start()
+	b.at(2.5)
+	b.now = night.Add(27 * time.Hour)
+	b.windows = []maintenance.Window{plant("daily", "FREQ=DAILY", "2026-11-01T03:00", 12*time.Hour), plant("new", "FREQ=DAILY", "2026-11-01T01:00", 8*time.Hour)}
+	b.start()
+	b.want("oven daily 2-4, oven daily 26-, oven new 27-")
+	b.at(48)
+	b.want("oven daily 2-4, oven daily 26-39, oven new 27-33")
+}
+
+func TestABookThatChanges(t *testing.T) {
+	b := newSite(t, daily)
+	b.add("oven", "site:plant1")
+	b.add("door")
+	b.start()
+	b.at(2.5)
+	b.book()
+	b.want("oven daily 2-2.5")
+	b.at(3)
+	b.book(daily)
+	b.want("oven daily 2-2.5, oven daily 3-")
+	everything := daily
+	everything.Match = ""
+	b.at(3.25)
+	b.book(everything)
+	b.want("door daily 3.25-, oven daily 2-2.5, oven daily 3-")
+	b.at(5)
+	b.want("door daily 3.25-4, oven daily 2-2.5, oven daily 3-4")
+}
+
+func TestDevicesThatChange(t *testing.T) {
+	b := newSite(t, daily)
+	oven := b.add("oven", "site:plant1")
+	door := b.add("door")
+	b.start()
+	b.at(2.5)
+	door = b.retag(door, "site:plant1")
+	b.at(2.75)
+	oven = b.retag(oven, "site:plant2")
+	b.want("door daily 2.5-, oven daily 2-2.75")
+	b.at(3)
+	b.add("lamp", "site:plant1")
+	b.at(3.25)
+	b.want("door daily 2.5-, lamp daily 3-, oven daily 2-2.75")
+	b.retag(oven, "site:plant1")
+	b.remove(door)
+	b.at(3.5)
+	b.want("door daily 2.5-3.25, lamp daily 3-, oven daily 2-2.75, oven daily 3.25-")
+	b.at(6)
+	b.want("door daily 2.5-3.25, lamp daily 3-4, oven daily 2-2.75, oven daily 3.25-4")
+}
+
+func TestKilledBetweenWritingAndRemembering(t *testing.T) {
+	b := newSite(t, daily)
+	b.add("oven", "site:plant1")
+	b.start()
+	early, err := os.ReadFile(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hours := range []float64{2.5, 30} { // begun; begun and ended
+		b.at(hours)
+		written := b.written()
+		if err := replaceFile(b.path, early); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		b.want(written)
+	}
+}
+
+// An absentStore is a store that is away at first.
+type absentStore struct {
+	siteBook
+	fails int
+}
+
+func (a *absentStore) PutMaintained(ctx context.Context, list []sereno.Maintained) error {
+	if a.fails--; a.fails >= 0 {
+		return errors.New("the disk is away")
+	}
+	return a.siteBook.PutMaintained(ctx, list)
+}
+
+func TestNothingIsLostWhileStorageIsAway(t *testing.T) {
+	b := newSite(t, daily)
+	b.add("oven", "site:plant1")
+	b.start()
+	gone := &absentStore{siteBook: b.store, fails: 3}
+	b.foreman.store = gone
+	for _, hours := range []float64{2.5, 3, 3.5} {
+		b.now = night.Add(time.Duration(hours * float64(time.Hour)))
+		if err := b.foreman.step(t.Context()); err == nil {
+			t.Fatal("written while storage was away")
+		}
+		b.want("")
+	}
+	b.at(3.75)
+	b.want("oven daily 2-")
+	b.foreman.store, gone.fails = gone, 1
+	b.now = night.Add(3*time.Hour + 48*time.Minute)
+	if err := b.foreman.step(t.Context()); err != nil {
+		t.Fatal(err) // nothing to write
+	}
+	b.now = night.Add(5 * time.Hour)
+	if err := b.foreman.step(t.Context()); err == nil {
+		t.Fatal("written while storage was away")
+	}
+	b.at(6)
+	b.want("oven daily 2-4")
+}
+
+// fewDevices is a store in memory, for the clock of a bubble.
+type fewDevices struct {
+	devices []sereno.Device
+	wrote   []string
+	now     func() sereno.Instant
+}
+
+func (f *fewDevices) AllDevices(context.Context) iter.Seq2[sereno.Device, error] {
+	return func(yield func(sereno.Device, error) bool) {
+		for _, d := range f.devices {
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *fewDevices) OpenMaintained(context.Context) ([]sereno.Maintained, error) { return nil, nil }
+
+func (f *fewDevices) PutMaintained(_ context.Context, list []sereno.Maintained) error {
+	for _, m := range list {
+		f.wrote = append(f.wrote, fmt.Sprintf("%s: %s to %s", f.now(), m.Begin, m.End))
+	}
+	return nil
+}
+
+// The clock of a bubble begins at 2000-01-01 00:00.
+func TestTheForemanIsThereInTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "maintenance")
+	synctest.Test(t, func(t *testing.T) {
+		now := func() sereno.Instant { return sereno.At(time.Now()) }
+		few := &fewDevices{devices: []sereno.Device{{ID: 1, Name: "oven"}}, now: now}
+		f := newForeman(foremanParts{
+			store: few, path: path, windows: []maintenance.Window{{Name: "w", RRule: "FREQ=DAILY;COUNT=1", Start: "2000-01-01T05:00", Length: time.Hour}},
+			now: now, pending: func() bool { return now() < sereno.At(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)) }, log: slog.New(slog.DiscardHandler),
+		})
+		ctx, stop := context.WithTimeout(t.Context(), 12*time.Hour)
+		defer stop()
+		if err := f.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"2000-01-01T05:00:00.000000Z: 2000-01-01T05:00:00.000000Z to never",
+			"2000-01-01T06:00:00.000000Z: 2000-01-01T05:00:00.000000Z to 2000-01-01T06:00:00.000000Z",
+		}
+		if !slices.Equal(few.wrote, want) {
+			t.Errorf("written: %s", strings.Join(few.wrote, "\n"))
+		}
+	})
+}
+
+func BenchmarkAHundredThousandInOneWindow(b *testing.B) {
+	folder := b.TempDir()
+	facts, err := store.Open(b.Context(), "sqlite:"+filepath.Join(folder, "sereno.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer facts.Close()
+	devices := make([]sereno.Device, 100_000)
+	for i := range devices {
+		devices[i] = sereno.Device{Name: fmt.Sprintf("d%06d", i), Address: "192.0.2.1", Tags: []string{"site:plant1"}}
+	}
+	if _, err := facts.AddDevices(b.Context(), devices, night); err != nil {
+		b.Fatal(err)
+	}
+	now := night
+	f := newForeman(foremanParts{
+		store: facts, path: filepath.Join(folder, "maintenance"), windows: []maintenance.Window{daily}, settled: now, now: func() sereno.Instant { return now },
+		pending: func() bool { return false }, log: slog.New(slog.DiscardHandler),
+	})
+	for b.Loop() { // a begin and an end
+		for range 2 {
+			if err := f.step(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			_, end, in := f.windows[0].At(now)
+			if now = end; !in {
+				now, _, _ = f.windows[0].Next(now)
+			}
+		}
+	}
+}
