@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
 	"sereno/probe/icmp"
 	"sereno/samples"
@@ -25,13 +26,16 @@ type Sources struct {
 	Samples     func() samples.Usage
 	Disk        func() map[string]int64 // bytes by class
 	Connections func() store.Pool
+	Channels    func(context.Context) ([]alert.ChannelHealth, error) // those of alerting
 	Version     string
 }
 
 // Metrics are Sereno's own, in the shape of Prometheus.
 type Metrics struct {
 	*prometheus.Registry
-	commits prometheus.Histogram
+	commits      prometheus.Histogram
+	alerts       alertMeter
+	lastDelivery alert.DeliveryID // the latest that was counted; of the desk's goroutine
 }
 
 // NewMetrics returns the metrics of sources, of the Go runtime and of the
@@ -39,6 +43,7 @@ type Metrics struct {
 func NewMetrics(s Sources) *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
+		alerts:   newAlertMeter(),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sereno_ledger_commit_seconds", Help: "Time that a transaction of the ledger took.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
@@ -66,6 +71,10 @@ func NewMetrics(s Sources) *Metrics {
 	}
 	if s.Connections != nil {
 		m.MustRegister(poolCollector(s.Connections))
+	}
+	if s.Channels != nil {
+		m.MustRegister(channelCollector(s.Channels))
+		m.MustRegister(m.alerts.collectors()...)
 	}
 	return m
 }

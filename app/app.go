@@ -78,12 +78,12 @@ func Run(ctx context.Context, o Options) error {
 	defer marks.Close()
 	var clk *clock.Clock
 	var desk *alert.Desk
-	committed := telling{facts, func() {
+	poke := func() {
 		if desk != nil { // there is none while an earlier run's entries are written
 			desk.Poke()
 		}
-	}}
-	storage, waited, err := newStorage(ctx, committed, cfg, guard, func() sereno.Instant { return clk.Now() }, log)
+	}
+	storage, waited, err := newStorage(ctx, telling{facts, poke}, cfg, guard, func() sereno.Instant { return clk.Now() }, log)
 	if err != nil || storage == nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func Run(ctx context.Context, o Options) error {
 	plan = newPlan(planParts{
 		store: facts, idle: storage.spool.Idle, ledger: books, schedule: scheduler, kinds: kinds, now: clk.Now, log: log,
 		resolver: resolver, beyond: scene.Beyond, outside: witnesses.Outside, know: func(d []sereno.Device) { know(d); catalog.Know(d); outbox.Know(d) }, forget: catalog.Forget,
-		end: end, erase: erase, changed: func(before, after []sereno.Device) { site.Devices(before, after) },
+		end: end, erase: erase, changed: func(before, after []sereno.Device) { site.Devices(before, after); poke() },
 	})
 
 	count, err := facts.CountDevices(ctx)

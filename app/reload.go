@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/store"
 )
 
 // reloadPause is how long a changed configuration waits for storage that is
@@ -14,7 +15,7 @@ const reloadPause = 5 * time.Second
 
 // reload takes over a changed configuration each time it is asked to. A file
 // with a mistake changes nothing: the log says what is wrong, with its line.
-func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) error {
+func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost, rules *rulebook) error {
 	running := *o.Config
 	var again <-chan time.Time // storage was away: until it is back, without saying so each time
 	for {
@@ -32,7 +33,11 @@ func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) er
 			o.Log.Error("the configuration has mistakes; what ran before goes on", "err", err)
 			continue
 		}
-		done, err := plan.Apply(ctx, cfg.Devices)
+		var done store.Applied
+		err = rules.Reload(ctx, cfg.Alerting, func() (err error) {
+			done, err = plan.Apply(ctx, cfg.Devices)
+			return err
+		})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -48,9 +53,9 @@ func reload(ctx context.Context, o Options, plan *plan, witnesses *watchpost) er
 		witnesses.Name(cfg.Witnesses)
 		o.Log.Info("configuration taken over", "added", len(done.Added), "changed", len(done.Changed), "removed", len(done.Removed))
 		if restart := *cfg; true {
-			restart.Devices, restart.Witnesses, restart.Defaults = running.Devices, running.Witnesses, running.Defaults
+			restart.Devices, restart.Witnesses, restart.Defaults, restart.Alerting, restart.Warnings = running.Devices, running.Witnesses, running.Defaults, running.Alerting, running.Warnings
 			if !reflect.DeepEqual(restart, running) {
-				o.Log.Warn("some settings changed that need a restart: all but devices, defaults and witnesses do")
+				o.Log.Warn("some settings changed that need a restart: all but devices, defaults, witnesses and alerting do")
 			}
 		}
 	}

@@ -51,7 +51,7 @@ func reservePath(cfg *config.Config) string {
 // newStorage makes room on a disk that is full already, takes up what waits
 // from before, and writes that into the store before anything builds on it. It
 // is nil without an error when ctx ended meanwhile.
-func newStorage(ctx context.Context, facts *store.Store, cfg *config.Config, guard *spool.Guard, now func() sereno.Instant, log *slog.Logger) (*storage, spool.Found, error) {
+func newStorage(ctx context.Context, facts ledger.Journal, cfg *config.Config, guard *spool.Guard, now func() sereno.Instant, log *slog.Logger) (*storage, spool.Found, error) {
 	s := &storage{guard: guard, now: now, news: make(chan struct{}, 1)}
 	guard.Told, s.disk = s.full, guard.Fault() // that may be known already
 	if err := guard.Look(); err != nil {
