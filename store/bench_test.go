@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
+	"sereno/notify"
 	"sereno/store"
 	"sereno/store/postgrestest"
 )
@@ -204,4 +206,79 @@ func benchUptime(b *testing.B, crowded func(*testing.B, int) (*store.Store, []se
 			}
 		})
 	}
+}
+
+// BenchmarkPromise writes what a storm brings: an alert for each of 100,000
+// incidents, and six deliveries that tell of 200,000 things.
+func BenchmarkPromise(b *testing.B) { onBoth(b, benchPromise) }
+
+func benchPromise(b *testing.B, crowded func(*testing.B, int) (*store.Store, []sereno.Device)) {
+	s, devices := crowded(b, many)
+	var e ledger.Entry
+	for i, d := range devices {
+		e.Incidents = append(e.Incidents, sereno.Incident{ID: sereno.IncidentID(i + 1), Device: d.ID, Check: d.Checks[0].ID, Opened: 1e15, Reason: "no reply in 1s"})
+	}
+	if err := s.Commit(b.Context(), &e); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("changes", func(b *testing.B) {
+		for b.Loop() {
+			n, after := 0, int64(0)
+			for {
+				page, err := s.Changes(b.Context(), after, 5000)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if len(page) == 0 {
+					break
+				}
+				n, after = n+len(page), page[len(page)-1].Revision
+			}
+			if n != many {
+				b.Fatalf("%d changes, not %d", n, many)
+			}
+		}
+		b.ReportMetric(many*float64(b.N)/b.Elapsed().Seconds(), "changes/s")
+	})
+	doc := []byte(`{"policy":"default","step":0,"told":["ops-telegram","hook"],"next":1000000600000000,"severity":"high","reminder":0,"acknowledged":null,"again":0}`)
+	var last alert.DeliveryID
+	b.Run("storm", func(b *testing.B) {
+		rows := 0
+		for b.Loop() {
+			batch := alert.Batch{Cursor: many}
+			for i := range many {
+				batch.Alerts = append(batch.Alerts, alert.Record{ID: sereno.IncidentID(i + 1), Doc: doc})
+			}
+			for i := range 6 {
+				last++
+				d := alert.Delivery{ID: last, Key: fmt.Sprint(last), Channel: []string{"ops-telegram", "hook"}[i%2], Event: notify.Opened, Policy: "default", Promised: 1e15, Due: 1e15 + 1e7}
+				for k := range 2 * many / 6 {
+					d.Items = append(d.Items, alert.Item{Incident: sereno.IncidentID(i/2*(2*many/6) + k + 1), Occasion: fmt.Sprintf("opened/default/%d", last)})
+				}
+				batch.Deliveries = append(batch.Deliveries, d)
+			}
+			rows += batch.Len()
+			if err := s.Promise(b.Context(), &batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("load", func(b *testing.B) {
+		for b.Loop() {
+			if l, err := s.LoadAlerts(b.Context()); err != nil || len(l.Alerts) != many {
+				b.Fatal(len(l.Alerts), err)
+			}
+		}
+	})
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			last++
+			in := sereno.IncidentID(1 + int64(last)%many)
+			d := alert.Delivery{ID: last, Channel: "hook", Event: notify.Opened, Items: []alert.Item{{Incident: in, Occasion: fmt.Sprintf("one/%d", last)}}}
+			if err := s.Promise(b.Context(), &alert.Batch{Cursor: many, Alerts: []alert.Record{{ID: in, Doc: doc}}, Deliveries: []alert.Delivery{d}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/alert"
 	"sereno/ledger"
+	"sereno/notify"
 	"sereno/store/postgrestest"
 )
 
@@ -51,8 +53,17 @@ func views(t *testing.T, url, driver, dsn string) {
 			{Check: first, Status: sereno.Up, Begin: ago(time.Hour), Proof: ago(time.Hour)},
 			{Check: second, Status: sereno.Down, Cause: sereno.CauseBehindParent, Begin: ago(3 * time.Hour), Proof: ago(3 * time.Hour)},
 		},
-		Incidents: []sereno.Incident{{ID: 1, Device: added[0].ID, Check: second, Opened: ago(3 * time.Hour)}},
+		Incidents: []sereno.Incident{
+			{ID: 1, Device: added[0].ID, Check: second, Opened: ago(3 * time.Hour)},
+			{ID: 2, Trouble: sereno.TroubleChannel, Subject: "phone", Opened: ago(3 * time.Hour), Reason: "it answers 500"},
+		},
 	}))
+	first1, second2 := alert.Item{Incident: 1, Occasion: "opened"}, alert.Item{Incident: 2, Occasion: "opened"}
+	must(t, s.Promise(t.Context(), &alert.Batch{Deliveries: []alert.Delivery{
+		{ID: 1, Channel: "mail", Event: notify.Opened, Items: []alert.Item{first1}, State: alert.Merged, Into: 2, Promised: ago(3 * time.Hour), SettledAt: ago(2 * time.Hour)},
+		{ID: 2, Channel: "mail", Event: notify.Digest, Items: []alert.Item{first1, second2}, Promised: ago(2 * time.Hour)},
+		{ID: 3, Channel: "mail", Event: notify.Test, State: alert.Delivered, Promised: ago(time.Hour), SettledAt: ago(time.Hour)},
+	}}))
 	_, err = s.RemoveDevice(t.Context(), added[1].ID, ago(time.Hour))
 	must(t, err)
 
@@ -84,6 +95,15 @@ func views(t *testing.T, url, driver, dsn string) {
 			[][]any{{"sw", 0, 0, nil, nil, nil, 2, 14400}, {"quiet", 0, 0, nil, nil, nil, 0, 0}},
 		},
 		{`SELECT device, address, check_name, measure, expected, seen, score, since, reason FROM active_anomalies`, nil},
+		{
+			`SELECT delivery, channel, event, step, state, merged_into, incident, occasion, device, check_name, trouble, subject, reason FROM alert_deliveries ORDER BY delivery, incident`,
+			[][]any{
+				{1, "mail", "opened", 1, "merged", 2, 1, "opened", "sw", "second", "down", nil, ""},
+				{2, "mail", "digest", 1, "waiting", nil, 1, "opened", "sw", "second", "down", nil, ""},
+				{2, "mail", "digest", 1, "waiting", nil, 2, "opened", nil, nil, "channel", "phone", "it answers 500"},
+				{3, "mail", "test", 1, "delivered", nil, nil, nil, nil, nil, nil, nil, nil},
+			},
+		},
 	} {
 		if got, want := answer(t, db, c.query), plainly(c.want); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", c.query, got, want)
@@ -102,9 +122,15 @@ func views(t *testing.T, url, driver, dsn string) {
 	if driver == "pgx" {
 		text = `to_char(begin_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 	}
-	got = answer(t, db, `SELECT `+text+` FROM ip_ping_status WHERE device = 'sw' AND status = 'up'`)
-	if want := ago(time.Hour).Time().Format("2006-01-02T15:04:05.000Z"); got != want+"\n" {
-		t.Errorf("an hour ago is %s, not %s", got, want)
+	for _, from := range []string{`ip_ping_status WHERE device = 'sw' AND status = 'up'`, `alert_deliveries WHERE delivery = 3`} {
+		column := text
+		if strings.HasPrefix(from, "alert") {
+			column = strings.ReplaceAll(text, "begin_at", "promised_at")
+		}
+		got = answer(t, db, `SELECT `+column+` FROM `+from)
+		if want := ago(time.Hour).Time().Format("2006-01-02T15:04:05.000Z"); got != want+"\n" {
+			t.Errorf("an hour ago is %s in %s, not %s", got, from, want)
+		}
 	}
 }
 
