@@ -16,7 +16,7 @@ type Progress struct {
 	taken map[string][]string
 }
 
-const maxProgress = 100 // messages that are remembered
+const maxProgress = 1000 // messages that are remembered
 
 // Take notes that a part of a message was taken.
 func (p *Progress) Take(key, part string) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -102,9 +103,7 @@ func (w *Web) Post(ctx context.Context, c Call) (Reply, error) {
 	if err != nil {
 		return Reply{}, Refuse("the request cannot be made: %s", w.Clean(bare(err).Error()))
 	}
-	for name, values := range c.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.Header)
 	if req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", cmp.Or(c.Type, "application/json"))
 	}

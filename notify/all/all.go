@@ -20,7 +20,7 @@ import (
 // Channels of one kind may share what their kind holds, so a program asks once.
 func Kinds() []notify.Kind {
 	return []notify.Kind{
-		email.Kind{},
+		email.New(),
 		telegram.New(),
 		webhook.Kind{},
 		slack.Kind{},

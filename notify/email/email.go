@@ -32,11 +32,15 @@ const (
 	maxTo        = 100
 )
 
-// Kind is the kind "email".
-type Kind struct{}
+// Kind is the kind "email". It remembers for all its channels who got a mail that
+// others are still to get, so that settings may be read again meanwhile.
+type Kind struct{ progress notify.Progress }
 
-func (Kind) Name() string      { return "email" }
-func (Kind) Secrets() []string { return []string{"password"} }
+// New makes the kind. A program has one.
+func New() *Kind { return &Kind{} }
+
+func (*Kind) Name() string      { return "email" }
+func (*Kind) Secrets() []string { return []string{"password"} }
 
 type settings struct {
 	Host     string     `json:"host"`
@@ -70,7 +74,7 @@ func (r *recipients) UnmarshalJSON(text []byte) error {
 
 var mechanisms = []string{"scram-sha-256", "scram-sha-1", "cram-md5", "plain", "login"}
 
-func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) {
+func (k *Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) {
 	var s settings
 	if err := notify.Decode(raw, &s); err != nil {
 		return nil, err
@@ -109,7 +113,7 @@ func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) 
 	case s.User != "" && s.Password == "":
 		add("password", "it is missing")
 	}
-	c := &channel{settings: s}
+	c := &channel{settings: s, progress: &k.progress}
 	if from, err := address(s.From); err != nil {
 		add("from", "%s", err)
 	} else {
@@ -192,7 +196,7 @@ type channel struct {
 	to       []*mail.Address
 	tls      *tls.Config
 	secrets  []string
-	progress notify.Progress // the recipients that a message was taken for
+	progress *notify.Progress // the recipients that a message was taken for
 }
 
 // Send gives a mail to the server, for all recipients at once. If the server

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -21,7 +23,7 @@ import (
 )
 
 func TestKind(t *testing.T) {
-	notifytest.Run(t, Kind{}, notifytest.Fixture{
+	notifytest.Run(t, New(), notifytest.Fixture{
 		Far:     func(t *testing.T) notifytest.Far { return newFar(t, "starttls") },
 		Secrets: []string{password},
 		Without: []notifytest.Manner{notifytest.Redirects},
@@ -91,7 +93,7 @@ func read(t *testing.T, raw []byte) letter {
 	}
 	for parts := multipart.NewReader(m.Body, params["boundary"]); ; {
 		part, err := parts.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return l
 		}
 		if err != nil {
@@ -116,7 +118,7 @@ func read(t *testing.T, raw []byte) letter {
 
 func open(t *testing.T, f *far, log io.Writer) *channel {
 	t.Helper()
-	c, err := Kind{}.Open(json.RawMessage(f.Settings()), notify.Options{Agent: "sereno/test", Log: slog.New(slog.NewTextHandler(log, nil))})
+	c, err := New().Open(json.RawMessage(f.Settings()), notify.Options{Agent: "sereno/test", Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,9 +205,7 @@ func TestWhatIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFar(t, c.mode)
-			for name, value := range c.change {
-				f.settings[name] = value
-			}
+			maps.Copy(f.settings, c.change)
 			err := open(t, f, io.Discard).Send(t.Context(), notifytest.Message(notify.Opened))
 			if err == nil || notify.FailureOf(err).Class != c.class || !strings.Contains(err.Error(), c.says) || notify.FailureOf(err).Unsure {
 				t.Errorf("%+v; it should be %d and speak of %s", err, c.class, c.says)
@@ -260,7 +260,7 @@ func TestOneBadAddressDoesNotLoseTheOthers(t *testing.T) {
 				f.refuse, f.to = try.refuse, nil
 				f.mu.Unlock()
 				ctx, said := notify.Hear(t.Context())
-				got := ""
+				var got string
 				if err := channel.Send(ctx, notifytest.Message(notify.Opened)); err != nil {
 					got = []string{"passing: ", "refused: "}[notify.FailureOf(err).Class] + err.Error()
 				} else {

@@ -267,7 +267,7 @@ func (p *poller) listenerOf(c *callback) (found *channel, answer func(context.Co
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for listener, hears := range p.listeners {
-		chat := listener.target()
+		chat := listener.chat.called()
 		if string(chat) != c.Message.Chat.ID.String() && (c.Message.Chat.Username == "" || !strings.EqualFold(string(chat), "@"+c.Message.Chat.Username)) {
 			continue
 		}

@@ -26,15 +26,17 @@ const (
 	publicAPI = "https://api.telegram.org"
 )
 
-// Kind is the kind "telegram". Channels of one bot share what it holds: Telegram
-// gives the buttons that were pressed to one listener per bot.
+// Kind is the kind "telegram". Channels of one bot share what it holds, because
+// Telegram gives the buttons that were pressed to one listener per bot; and what
+// is known of a chat is still known when settings are read again.
 type Kind struct {
 	mu      sync.Mutex
-	pollers map[string]*poller
+	pollers map[string]*poller // by bot
+	chats   map[string]*chat   // by bot, chat and topic
 }
 
 // New makes the kind. A program has one.
-func New() *Kind { return &Kind{pollers: map[string]*poller{}} }
+func New() *Kind { return &Kind{pollers: map[string]*poller{}, chats: map[string]*chat{}} }
 
 func (*Kind) Name() string      { return "telegram" }
 func (*Kind) Secrets() []string { return []string{"token"} }
@@ -119,36 +121,72 @@ func (k *Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, erro
 	_, key, _ := strings.Cut(s.Token, ":")
 	b := bot{web: notify.NewWeb(o, roots, s.Token, key), url: s.BaseURL + "/bot" + s.Token + "/"}
 	return &channel{
-		settings: s, bot: b, log: log, chat: s.Chat, poller: k.pollerOf(s.BaseURL+" "+s.Token, b),
-		answers: s.Answers == nil || *s.Answers,
+		settings: s, bot: b, log: log, answers: s.Answers == nil || *s.Answers,
+		poller: k.pollerOf(s.BaseURL+" "+s.Token, b), chat: k.chatOf(s),
 	}, nil
+}
+
+func (k *Kind) chatOf(s settings) *chat {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := strings.Join([]string{s.BaseURL, s.Token, string(s.Chat), strconv.FormatInt(s.Topic, 10)}, " ")
+	c, ok := k.chats[key]
+	if !ok {
+		c = &chat{id: s.Chat}
+		k.chats[key] = c
+	}
+	return c
 }
 
 type channel struct {
 	settings settings
 	bot      bot
 	poller   *poller
+	chat     *chat
 	log      *slog.Logger
 	answers  bool // buttons are drawn and heard
-	progress notify.Progress
+}
+
+// A chat is what is known of where messages go. A restart forgets it.
+type chat struct {
+	progress notify.Progress // the pieces that were taken
 
 	mu      sync.Mutex
-	chat    chatID
+	id      chatID // as it is called now
 	threads threads
 }
 
-// target is the chat as it is called now.
-func (c *channel) target() chatID {
+func (c *chat) called() chatID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.chat
+	return c.id
+}
+
+func (c *chat) moved(to chatID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.id = to
+}
+
+// begins notes the message that a thread began with.
+func (c *chat) begins(thread string, message int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.threads.add(thread, message)
+}
+
+// beginning is the message that a thread began with, 0 if that is not known.
+func (c *chat) beginning(thread string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.threads.ids[thread]
 }
 
 // Send sends a message, in several if it is long. One that failed half-way goes
 // on where it stopped when it is sent again.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
 	pieces := write(m)
-	done := len(c.progress.Taken(m.Key))
+	done := len(c.chat.progress.Taken(m.Key))
 	for i := min(done, len(pieces)-1); i < len(pieces); i++ {
 		last := i == len(pieces)-1
 		id, err := c.sendPiece(ctx, m, pieces[i], i == 0, last)
@@ -156,35 +194,27 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 			return err
 		}
 		if !last {
-			c.progress.Take(m.Key, strconv.Itoa(i))
+			c.chat.progress.Take(m.Key, strconv.Itoa(i))
 		}
 		if id != 0 && m.Thread != "" {
-			c.remember(m, id)
+			c.chat.begins(m.Thread, id)
 		}
 	}
-	c.progress.Done(m.Key)
+	c.chat.progress.Done(m.Key)
 	return nil
-}
-
-func (c *channel) remember(m notify.Message, id int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.threads.add(m.Thread, id)
 }
 
 // sendPiece returns the number of the message that it became, 0 if that is not
 // known.
 func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, first, last bool) (int64, error) {
 	call := sendMessage{
-		Chat: c.target(), Topic: c.settings.Topic, Text: text, ParseMode: "HTML",
+		Chat: c.chat.called(), Topic: c.settings.Topic, Text: text, ParseMode: "HTML",
 		Preview: preview{Disabled: true},
 		Silent:  !first || slices.Contains(c.settings.Silent, m.Severity),
 	}
-	c.mu.Lock()
-	if id := c.threads.first(m.Thread); id != 0 {
+	if id := c.chat.beginning(m.Thread); id != 0 {
 		call.Reply = &replyTo{Message: id, OrWithout: true}
 	}
-	c.mu.Unlock()
 	if last && m.Buttons && c.answers && m.Incident != nil {
 		call.Keyboard = keyboard(m.Incident.ID, offerAll)
 	}
@@ -199,9 +229,8 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 		}
 		c.log.Warn("telegram: the group has become a supergroup and has another number; messages go there, but write it into the settings: a restart forgets it",
 			"chat", string(call.Chat), "now", string(to))
-		c.mu.Lock()
-		c.chat, call.Chat = to, to
-		c.mu.Unlock()
+		c.chat.moved(to)
+		call.Chat = to
 	}
 }
 
@@ -271,8 +300,6 @@ func (t *threads) add(thread string, id int64) {
 		t.order = slices.Delete(t.order, 0, 1)
 	}
 }
-
-func (t *threads) first(thread string) int64 { return t.ids[thread] }
 
 // What is sent to the Bot API, by its names.
 type (

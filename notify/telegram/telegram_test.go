@@ -399,7 +399,8 @@ func TestALongMessageGoesOnWhereItStopped(t *testing.T) {
 		fmt.Fprintf(w, `{"ok":true,"result":{"message_id":%d}}`, len(taken))
 	}))
 	defer server.Close()
-	c, err := New().Open(json.RawMessage(settingsFor(server.URL)), notify.Options{})
+	k := New()
+	c, err := k.Open(json.RawMessage(settingsFor(server.URL)), notify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,6 +411,10 @@ func TestALongMessageGoesOnWhereItStopped(t *testing.T) {
 	}
 	if err := c.Send(t.Context(), m); err == nil || notify.FailureOf(err).Class != notify.Passing {
 		t.Fatalf("the failure of a piece brings %v", err)
+	}
+	// The settings are read again meanwhile.
+	if c, err = k.Open(json.RawMessage(settingsFor(server.URL)), notify.Options{}); err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
