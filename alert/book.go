@@ -69,7 +69,7 @@ type Step struct {
 type Quiet struct {
 	From, To string   // by the clock on the wall of Zone: "22:00", "07:00"; over midnight if To is not later
 	Days     []string // mon … sun on which it begins; nil: every day
-	Zone     string   // IANA name; "" for the machine's
+	Zone     string   // IANA name; "" for that of the book
 	Except   string   // what is sent nevertheless, see package match: 'severity == "critical"'; "": nothing
 }
 

@@ -57,7 +57,7 @@ func (p *Plan) compile(m *mistakes, field string, from Policy) *policy {
 		pol.Steps = []Step{usualStep}
 	}
 	for i, q := range from.Quiet {
-		pol.quiet = append(pol.quiet, m.quiet(fmt.Sprintf("%s.quiet[%d]", field, i), q))
+		pol.quiet = append(pol.quiet, m.quiet(fmt.Sprintf("%s.quiet[%d]", field, i), q, p.zone))
 	}
 	return pol
 }
@@ -191,8 +191,8 @@ type quiet struct {
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-func (m *mistakes) quiet(field string, from Quiet) quiet {
-	q := quiet{zone: time.Local, excepts: strings.TrimSpace(from.Except) != ""}
+func (m *mistakes) quiet(field string, from Quiet, zone *time.Location) quiet {
+	q := quiet{zone: zone, excepts: strings.TrimSpace(from.Except) != ""}
 	var err error
 	if from.Zone != "" {
 		if q.zone, err = sereno.LoadZone(from.Zone); err != nil {

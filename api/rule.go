@@ -131,7 +131,7 @@ type AlertQuiet struct {
 	From   string   `json:"from" example:"22:00" doc:"By the clock on the wall"`
 	To     string   `json:"to" example:"07:00"`
 	Days   []string `json:"days" required:"false" nullable:"true" doc:"mon to sun, on which it begins; left out: every day"`
-	Zone   string   `json:"zone" required:"false" example:"Europe/Berlin" doc:"Left out: the machine's"`
+	Zone   string   `json:"zone" required:"false" example:"Europe/Berlin" doc:"Left out: that in which messages write times"`
 	Except string   `json:"except" required:"false" doc:"What is sent nevertheless; empty: nothing"`
 }
 

@@ -25,6 +25,7 @@ import (
 type alerting struct {
 	book  *alert.Book
 	zone  *time.Location // in which the file writes times
+	zoned string         // its name, if the file says it
 	told  []string       // fields of the book
 	vague bool           // the name of a channel may be missing
 }
@@ -43,7 +44,7 @@ func (a *alerting) keys(root *yaml.Node) []key {
 	a.zone = time.Local
 	if zone != nil {
 		if loc, err := sereno.LoadZone(resolve(zone).Value); err == nil {
-			a.zone = loc
+			a.zone, a.zoned = loc, resolve(zone).Value
 		}
 	}
 	return []key{
@@ -326,6 +327,9 @@ func (a *alerting) window(r *reader, n *yaml.Node, field string) {
 		{"length", func(r *reader, v *yaml.Node) { r.duration(v, "length", &w.Length) }},
 		text("reason", &w.Reason),
 	}, nil)
+	if w.Zone == "" && !slices.Contains(told, "zone") {
+		w.Zone = a.zoned
+	}
 	a.note(field, told)
 	a.book.Windows = append(a.book.Windows, w)
 }

@@ -220,3 +220,17 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("got %v", c.Warnings)
 	}
 }
+
+// A window of the file is by the file's clock, unless it says another.
+func TestTheZoneOfTheFile(t *testing.T) {
+	const window = "maintenance: [{name: a, start: 2026-11-01T02:00, length: 1h}, {name: b, start: 2026-11-01T02:00, length: 1h, zone: UTC}]\n"
+	for text, want := range map[string]string{window: "", window + "zone: Asia/Tokyo\n": "Asia/Tokyo"} {
+		c, err := Parse("f", []byte(text), nil, callers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Alerting.Windows; got[0].Zone != want || got[1].Zone != "UTC" {
+			t.Errorf("got %+v", got)
+		}
+	}
+}

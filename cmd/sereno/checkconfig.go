@@ -17,7 +17,7 @@ func newCheckConfig() *cobra.Command {
 its line. What is allowed and surely not meant (a policy that is never asked) is
 told on standard error.
 Exit code 0 if there is no mistake, 1 if there is, 2 if the file cannot be read.`,
-		Args:  between(1, 1, "say which file"),
+		Args: between(1, 1, "say which file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()
 			c, err := config.Load(args[0], kinds(), channels())

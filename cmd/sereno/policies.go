@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -150,7 +149,7 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 			zone = loc
 		}
 	}
-	clock := func(at sereno.Instant) string { return clockIn(at, e.At, zone) }
+	clock := func(at, about sereno.Instant) string { return clockIn(at, about, zone) }
 	what := "Sereno itself: " + e.Status
 	if e.Device != "" {
 		what = e.Device + " is " + e.Status
@@ -164,7 +163,7 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, severity %s, from %s\n", bold.paint(inert(what)), e.Severity, e.At.Time().In(zone).Format("Mon 2006-01-02 15:04:05 MST"))
 	if e.Held != "" {
-		fmt.Fprintf(&b, "%s until %s: nobody is told before, and then only if it still lasts\n", warn.paint(inert(e.Held)), clock(e.HeldUntil))
+		fmt.Fprintf(&b, "%s until %s: nobody is told before, and then only if it still lasts\n", warn.paint(inert(e.Held)), clock(e.HeldUntil, e.At))
 	}
 	if !e.Told {
 		fmt.Fprintf(&b, "%s\n", bad.paint("nobody would be told"))
@@ -187,9 +186,9 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 			fmt.Fprintf(&b, "  in one message with others of %s\n", inert(p.Group))
 		}
 		if !p.Quiet.IsZero() {
-			fmt.Fprintf(&b, "  quiet hours until %s\n", clock(p.Quiet))
+			fmt.Fprintf(&b, "  quiet hours until %s\n", clock(p.Quiet, e.At))
 		}
-		printSteps(&b, p, clock)
+		printSteps(&b, p, e.At, clock)
 		for _, r := range p.Raise {
 			fmt.Fprintf(&b, "  after %s it becomes %s\n", short(time.Duration(r.After)), r.To)
 		}
@@ -198,10 +197,10 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 	return err
 }
 
-func printSteps(b *strings.Builder, p api.ExplainedPolicy, clock func(sereno.Instant) string) {
+func printSteps(b *strings.Builder, p api.ExplainedPolicy, from sereno.Instant, clock func(at, about sereno.Instant) string) {
 	times := make([]string, len(p.Steps))
 	for i, s := range p.Steps {
-		times[i] = clock(s.At)
+		times[i] = clock(s.At, from)
 	}
 	wide := 0
 	for _, s := range times {
@@ -219,16 +218,16 @@ func printSteps(b *strings.Builder, p api.ExplainedPolicy, clock func(sereno.Ins
 		b.WriteByte('\n')
 		if len(s.Remind) > 0 {
 			var reminders []string
-			for at := range slices.Values(s.Remind) {
-				reminders = append(reminders, clock(at))
+			for _, at := range s.Remind {
+				reminders = append(reminders, clock(at, s.At))
 			}
 			fmt.Fprintf(b, "  %s  reminders %s, no more after that\n", strings.Repeat(" ", wide), strings.Join(reminders, ", "))
 		}
 	}
 }
 
-// clockIn writes a time of the day, with its date if that is another than of
-// what was asked about.
+// clockIn writes a time of the day, with its date if that is another than that
+// of what it is about.
 func clockIn(at, about sereno.Instant, zone *time.Location) string {
 	if at.IsZero() {
 		return "some day"
