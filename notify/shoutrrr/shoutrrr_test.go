@@ -3,6 +3,8 @@ package shoutrrr
 import (
 	"encoding/json"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -144,5 +146,30 @@ func TestTitlesStandWhereTheyAreShown(t *testing.T) {
 func TestThereIsNoServiceThatLosesMessages(t *testing.T) {
 	if slices.Contains(schemes(), "logger") || len(schemes()) < 20 {
 		t.Errorf("%q", schemes())
+	}
+}
+
+// TestTheManual opens every URL of the page about this kind.
+func TestTheManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/channels/shoutrrr.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.NewReplacer("pushbullet://TOKEN", "pushbullet://tokentokentokentokentokentokentoke", "HOST", "host.example.com", "PORT", "8080", "FROM", "+4915100000000", "TO/", "+4915100000001/", "/TO`", "/+4915100000001`",
+		"#ALIAS", "%23alias:host.example.com", "!ROOM", "!room:host.example.com")
+	n := 0
+	for _, row := range regexp.MustCompile("(?m)^\\| .* \\| `([a-z]+://[^`]*`)").FindAllStringSubmatch(string(page), -1) {
+		address := strings.TrimSuffix(words.Replace(row[1]), "`")
+		n++
+		s, err := json.Marshal(settings{address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (Kind{}).Open(s, notify.Options{}); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d URLs were found", n)
 	}
 }
