@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sereno"
@@ -143,7 +144,8 @@ func (e *Engine) SetPlan(now sereno.Instant, p *Plan) {
 	for name, q := range e.queues {
 		was, is := before.channels[name], p.channels[name]
 		if was == nil || is == nil || was.Kind != is.Kind || string(was.Settings) != string(is.Settings) {
-			q.Hold, q.Fails, q.Refusing, e.queuesChanged = 0, 0, false, true
+			q.clear()
+			q.Refusing, e.queuesChanged = false, true
 		}
 	}
 	e.setPlan(p, false)
@@ -479,7 +481,7 @@ func (e *Engine) run(t *thread, c *course, pol *policy, why string) (next sereno
 				held = ""
 			}
 			if held == "" && acknowledged && (reminder > 0 || pol.Steps[i].UnlessAcknowledged) {
-				held = "acknowledged"
+				held = acknowledgedBy + t.Acknowledged.By
 			}
 			if held != "" {
 				c.hold(at, held)
@@ -490,9 +492,6 @@ func (e *Engine) run(t *thread, c *course, pol *policy, why string) (next sereno
 		}
 	}
 	c.Held = ""
-	if c.HeldFrom != 0 {
-		c.Held = c.HeldWhy
-	}
 	return next
 }
 
@@ -500,6 +499,7 @@ func (e *Engine) run(t *thread, c *course, pol *policy, why string) (next sereno
 // after quiet hours.
 func (e *Engine) begin(t *thread, c *course, pol *policy) {
 	c.Group, c.Text = pol.group(&t.subject)
+	c.Begun = e.now
 	c.Base = pol.quietUntil(&t.subject, c.Severity, e.now)
 	for base := range e.bases[c.Policy+"\x00"+c.Group] {
 		if c.Base == e.now && base < e.now && e.now < base.Add(pol.GroupWait) {
@@ -531,7 +531,7 @@ func (e *Engine) count(c *course, n int) {
 // raise makes a trouble more severe that has lasted.
 func (e *Engine) raise(t *thread, c *course, pol *policy, why string, soonest func(sereno.Instant)) {
 	raised := c.Raised
-	for raised < len(pol.Raise) && c.Base.Add(pol.Raise[raised].After) <= e.now {
+	for raised < len(pol.Raise) && c.Begun.Add(pol.Raise[raised].After) <= e.now {
 		raised++
 	}
 	if raised > c.Raised {
@@ -544,7 +544,7 @@ func (e *Engine) raise(t *thread, c *course, pol *policy, why string, soonest fu
 		}
 	}
 	if raised < len(pol.Raise) {
-		soonest(c.Base.Add(pol.Raise[raised].After))
+		soonest(c.Begun.Add(pol.Raise[raised].After))
 	}
 }
 
@@ -593,13 +593,15 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 	}
 }
 
+const acknowledgedBy = "acknowledged by "
+
 // hold notes that something fell due while it was kept back.
 func (c *course) hold(at sereno.Instant, why string) {
 	if c.HeldFrom == 0 || at < c.HeldFrom {
 		c.HeldFrom = at
 	}
 	c.HeldWhy = why
-	c.HeldAll = c.HeldAll || why != "acknowledged"
+	c.HeldAll = c.HeldAll || !strings.HasPrefix(why, acknowledgedBy)
 }
 
 // wakeUp ends a snooze: the next reminder comes at once.
@@ -758,6 +760,7 @@ func (e *Engine) Ready(now sereno.Instant, channel string) (Delivery, bool) {
 	q.flying, p.flying, p.doubted = p, true, p.Unsure
 	p.Tries++
 	p.TriedAt, p.Unsure = now, true
+	p.plain()
 	e.stain(p)
 	d := p.Delivery
 	d.Items = slices.Clone(p.Items)
@@ -782,7 +785,8 @@ func (e *Engine) Tried(now sereno.Instant, id DeliveryID, o Outcome) {
 	switch f := o.Failure; {
 	case f == nil:
 		p.Unsure = false
-		q.Fails, q.Failed, q.Hold, q.Failing, q.Refusing, q.Answer, q.Delivered = 0, 0, 0, 0, false, "", at
+		q.clear()
+		q.Failing, q.Refusing, q.Answer, q.Delivered = 0, false, "", at
 		if q.Sent = append(q.Sent, at); len(q.Sent) > storm+1 {
 			q.Sent = slices.Delete(q.Sent, 0, 1)
 		}
@@ -790,7 +794,8 @@ func (e *Engine) Tried(now sereno.Instant, id DeliveryID, o Outcome) {
 		e.heard(p)
 	case f.Class == notify.Refused:
 		p.Unsure = p.Unsure || f.Unsure
-		q.Fails, q.Failed, q.Hold, q.Refusing, q.Answer = 0, 0, 0, true, f.Text
+		q.clear()
+		q.Refusing, q.Answer = true, f.Text
 		p.Answer = f.Text
 		e.settle(p, RefusedForGood, 0, f.Text, at)
 		e.standIn(p)
@@ -798,13 +803,8 @@ func (e *Engine) Tried(now sereno.Instant, id DeliveryID, o Outcome) {
 	default:
 		p.Unsure = p.Unsure || f.Unsure
 		p.Answer = f.Text
-		if q.Failing == 0 {
-			q.Failing = p.TriedAt
-		}
-		q.Fails++
-		q.Failed, q.Answer = p.ID, f.Text
 		p.Next = at.Add(max(backOff(p.Tries, p.Key), f.After))
-		q.Hold = at.Add(max(backOff(q.Fails, q.name), f.After))
+		q.fail(p, at, f)
 		e.stain(p)
 		if e.plan.channels[p.Channel] == nil {
 			e.drop(p)
@@ -954,8 +954,11 @@ func (e *Engine) standIn(p *parcel) {
 				w.policy, w.course = e.policy(from.Policy), t.course(from.Policy)
 			}
 		}
-		if i.kind() == "closed" {
+		switch {
+		case i.kind() == "closed":
 			w.event = notify.Closed
+		case i.kind() == "reminder" && t.knows(i.Incident, c.Fallback):
+			w.event = notify.Reminder
 		}
 		e.tell(t, i.Incident, c.Fallback, w)
 	}

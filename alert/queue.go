@@ -89,7 +89,9 @@ type queue struct {
 	Failed    DeliveryID       `json:"failed,omitempty"` // the latest that did
 	Refusing  bool             `json:"refusing,omitempty"`
 	Answer    string           `json:"answer,omitempty"`
-	Hold      sereno.Instant   `json:"hold"`
+	Many      bool             `json:"many,omitempty"` // more than one message failed in that row
+	Hold      sereno.Instant   `json:"hold"`           // no try before it
+	Others    sereno.Instant   `json:"others"`         // nor, of another message than Failed, before this
 	Delivered sereno.Instant   `json:"delivered"`
 	Sent      []sereno.Instant `json:"sent,omitempty"` // the latest, at most storm+1
 	Storm     sereno.Instant   `json:"storm"`          // when the next digest is due; 0: no storm
@@ -182,17 +184,11 @@ func (q *queue) choose(now sereno.Instant) (*parcel, sereno.Instant) {
 	if q.flying != nil || len(list) == 0 && next == 0 {
 		return nil, 0
 	}
-	if q.Hold > now {
-		if len(list) == 0 {
-			return nil, max(q.Hold, next)
-		}
-		return nil, q.Hold
-	}
 	var best *parcel
 	for i, p := range list {
-		if p.Next > now {
-			if next == 0 || p.Next < next {
-				next = p.Next
+		if at := max(p.Next, q.hold(p)); at > now {
+			if next == 0 || at < next {
+				next = at
 			}
 			continue
 		}
@@ -209,9 +205,49 @@ func (q *queue) choose(now sereno.Instant) (*parcel, sereno.Instant) {
 	return nil, next
 }
 
+// hold is before when nothing is to be tried again.
+func (q *queue) hold(p *parcel) sereno.Instant {
+	if p.ID == q.Failed {
+		return q.Hold
+	}
+	return q.Others
+}
+
+// fail notes a try that failed. While it is one message alone that does, it may
+// be that message's fault, and others are not held up by more than a moment.
+func (q *queue) fail(p *parcel, at sereno.Instant, f *notify.Failure) {
+	if q.Failing == 0 {
+		q.Failing = p.TriedAt
+	}
+	q.Many = q.Many || f.After > 0 || q.Fails > 0 && q.Failed != p.ID
+	q.Fails++
+	q.Failed, q.Answer = p.ID, f.Text
+	q.Hold = at.Add(max(backOff(q.Fails, q.name), f.After))
+	q.Others = at.Add(leastBackOff)
+	if q.Many {
+		q.Others = q.Hold
+	}
+}
+
+// clear forgets failures.
+func (q *queue) clear() { q.Fails, q.Failed, q.Many, q.Hold, q.Others = 0, 0, false, 0, 0 }
+
+// plain makes an ordinary message of a digest that tells one thing.
+func (p *parcel) plain() {
+	if p.Event != notify.Digest || len(p.about) != 1 {
+		return
+	}
+	switch {
+	case p.lasting == 0:
+		p.Event = notify.Closed
+	case p.Items[0].kind() == "opened":
+		p.Event = notify.Opened
+	}
+}
+
 func (q *queue) rank(p *parcel) int {
 	r := p.Tries / 3 * 2
-	if q.Fails == 1 && p.ID == q.Failed {
+	if !q.Many && p.ID == q.Failed {
 		r++
 	}
 	return r

@@ -75,6 +75,7 @@ type ear struct {
 type course struct {
 	Policy   string          `json:"policy"`
 	Base     sereno.Instant  `json:"base"` // from which its steps count; 0: not begun
+	Begun    sereno.Instant  `json:"begun"`
 	Group    string          `json:"group,omitempty"`
 	Text     string          `json:"text,omitempty"` // of the group, for a person
 	Severity sereno.Severity `json:"severity,omitempty"`

@@ -221,8 +221,8 @@ func (e *Engine) Health() []ChannelHealth {
 			Channel: name, Failing: q.Failing, Refusing: q.Refusing, Answer: q.Answer,
 			Delivered: q.Delivered, Storm: q.Storm > e.now,
 		}
-		if q.Hold > e.now {
-			h.Hold = q.Hold
+		if q.Others > e.now {
+			h.Hold = q.Others
 		}
 		due, _ := q.due(e.now, 0)
 		h.Waiting, h.Later = len(due), len(q.heap)-len(due)
