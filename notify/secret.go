@@ -36,8 +36,7 @@ func veil(secrets []string) *strings.Replacer {
 		add(u.RequestURI())
 		add(u.RawQuery)
 		for _, path := range []string{u.EscapedPath(), u.Path} {
-			add(strings.TrimLeft(path, "/"))
-			for part := range strings.SplitSeq(path, "/") {
+			for _, part := range append(strings.Split(path, "/"), strings.TrimLeft(path, "/")) {
 				if len(part) >= 8 { // shorter ones are words such as "hook"
 					add(part)
 				}

@@ -208,7 +208,7 @@ func TestVeil(t *testing.T) {
 	if got := Veil(text, url, password, ""); got != want {
 		t.Errorf("it leaves\n%s\ninstead of\n%s", got, want)
 	}
-	if got := Veil("/ is no secret", "http://127.0.0.1:80/"); got != "/ is no secret" {
+	if got := Veil("/ is no secret, nor is a hook; /hook is", "http://127.0.0.1:80/", "http://127.0.0.1/hook"); got != "/ is no secret, nor is a hook; [secret] is" {
 		t.Error(got)
 	}
 }

@@ -185,11 +185,12 @@ func (c *chat) beginning(thread string) int64 {
 // Send sends a message, in several if it is long. One that failed half-way goes
 // on where it stopped when it is sent again.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
-	pieces := write(m)
+	buttons := m.Buttons && c.answers && m.Incident != nil
+	pieces := write(m, buttons)
 	done := len(c.chat.progress.Taken(m.Key))
 	for i := min(done, len(pieces)-1); i < len(pieces); i++ {
 		last := i == len(pieces)-1
-		id, err := c.sendPiece(ctx, m, pieces[i], i == 0, last)
+		id, err := c.sendPiece(ctx, m, pieces[i], i == 0, last && buttons)
 		if err != nil {
 			return err
 		}
@@ -206,7 +207,7 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 
 // sendPiece returns the number of the message that it became, 0 if that is not
 // known.
-func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, first, last bool) (int64, error) {
+func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, first, buttons bool) (int64, error) {
 	call := sendMessage{
 		Chat: c.chat.called(), Topic: c.settings.Topic, Text: text, ParseMode: "HTML",
 		Preview: preview{Disabled: true},
@@ -215,7 +216,7 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 	if id := c.chat.beginning(m.Thread); id != 0 {
 		call.Reply = &replyTo{Message: id, OrWithout: true}
 	}
-	if last && m.Buttons && c.answers && m.Incident != nil {
+	if buttons {
 		call.Keyboard = keyboard(m.Incident.ID, offerAll)
 	}
 	for moved := false; ; moved = true {
@@ -234,12 +235,12 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 	}
 }
 
-// write makes the texts of a message, in Telegram's HTML.
-func write(m notify.Message) []string {
+// write makes the texts of a message, in Telegram's HTML. Where it has buttons it
+// needs no link to acknowledge: they do the same, with no page within reach.
+func write(m notify.Message, buttons bool) []string {
 	title, text := notify.Line(m.Title), notify.Lines(m.Text)
 	for _, link := range []struct{ says, url string }{{"", m.Open}, {"Acknowledge: ", m.Acknowledge}} {
-		// The button does the same, and needs no page that is within reach.
-		if link.url == "" || strings.Contains(text, link.url) || link.url == m.Acknowledge && m.Buttons {
+		if link.url == "" || strings.Contains(text, link.url) || link.url == m.Acknowledge && buttons {
 			continue
 		}
 		text = strings.TrimRight(text, "\n") + "\n" + link.says + notify.Line(link.url) + "\n"

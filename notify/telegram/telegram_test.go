@@ -464,7 +464,11 @@ func TestAnswersCanBeSwitchedOff(t *testing.T) {
 	if err := c.Send(t.Context(), notifytest.Message(notify.Opened)); err != nil {
 		t.Fatal(err)
 	}
-	if decode(t, far.Taken()[0]).Keyboard != nil {
+	call := decode(t, far.Taken()[0])
+	if call.Keyboard != nil {
 		t.Error("buttons are drawn that nobody hears")
+	}
+	if !strings.Contains(call.Text, "Acknowledge: https://sereno.example/links/abc?t=x%26y") {
+		t.Errorf("there is neither a button nor a link: %s", call.Text)
 	}
 }

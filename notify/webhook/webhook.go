@@ -97,13 +97,15 @@ func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) 
 }
 
 // secretsOf are the parts of a header that must not be shown again: all of it,
-// and what follows "Bearer ".
+// and what follows "Bearer ". A short value is a word such as "5" or "high",
+// which an answer may well have of its own.
 func secretsOf(name, value string) []string {
-	if strings.Contains(value, "{{") && !strings.EqualFold(name, "Authorization") {
-		return nil // its values change, and are those of the message
+	secret := strings.EqualFold(name, "Authorization")
+	if !secret && (len(value) < 8 || strings.Contains(value, "{{")) {
+		return nil
 	}
 	parts := []string{value}
-	if _, credentials, ok := strings.Cut(value, " "); ok && strings.EqualFold(name, "Authorization") {
+	if _, credentials, ok := strings.Cut(value, " "); ok && secret {
 		parts = append(parts, strings.TrimSpace(credentials))
 	}
 	return parts
