@@ -22,6 +22,14 @@ const (
 	RuleSilence     RuleKind = "silence"
 )
 
+// Noun is what people call it.
+func (k RuleKind) Noun() string {
+	if k == RuleMaintenance {
+		return "maintenance window"
+	}
+	return string(k)
+}
+
 // A Rule is one thing that people say about alerting: exactly the field of its
 // kind is set. The settings of a channel are without its secrets.
 type Rule struct {

@@ -212,7 +212,7 @@ func (s shelf[D]) get(ctx context.Context, in *RuleName) (*answer[D], error) {
 			return &answer[D]{s.whole(ctx, r)}, nil
 		}
 	}
-	return nil, sereno.Errorf(sereno.NotFound, "there is no %s called %.100q", s.kind, in.Name)
+	return nil, sereno.Errorf(sereno.NotFound, "there is no %s called %.100q", s.kind.Noun(), in.Name)
 }
 
 func (s shelf[D]) add(ctx context.Context, in *struct {

@@ -304,19 +304,19 @@ func (b *rulebook) find(kind api.RuleKind, name string) (int, error) {
 	if slices.ContainsFunc(fileRules(b.file, kind), func(r api.Rule) bool { return r.Name() == name }) {
 		return 0, sereno.Errorf(sereno.Forbidden, "%s is managed by the configuration file: change it there", name)
 	}
-	return 0, sereno.Errorf(sereno.NotFound, "there is no %s called %.100q", kind, name)
+	return 0, sereno.Errorf(sereno.NotFound, "there is no %s called %.100q", kind.Noun(), name)
 }
 
 // free refuses a name that is taken by another than the entry with an id.
 func (b *rulebook) free(r api.Rule, id int64) error {
-	taken := func(by string) error {
-		return &sereno.Error{Kind: sereno.Conflict, Field: "name", Text: fmt.Sprintf("%s has a %s called %.100q already: choose another name", by, r.Kind(), r.Name())}
+	taken := func(whose string) error {
+		return &sereno.Error{Kind: sereno.Conflict, Field: "name", Text: fmt.Sprintf("%s a %s called %.100q already: choose another name", whose, r.Kind().Noun(), r.Name())}
 	}
 	if slices.ContainsFunc(fileRules(b.file, r.Kind()), func(o api.Rule) bool { return o.Name() == r.Name() }) {
-		return taken("the configuration file")
+		return taken("the configuration file has")
 	}
 	if slices.ContainsFunc(b.made, func(m made) bool { return m.Kind == string(r.Kind()) && m.Name == r.Name() && m.ID != id }) {
-		return taken("somebody")
+		return taken("there is")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (b *rulebook) compile(file alert.Book, list []made, lenient func(int) bool)
 		m.aside = m.unread
 		kind := api.RuleKind(m.Kind)
 		if slices.ContainsFunc(fileRules(file, kind), func(r api.Rule) bool { return r.Name() == m.Name }) {
-			m.aside = fmt.Sprintf("the configuration file has a %s of this name", kind)
+			m.aside = fmt.Sprintf("the configuration file has a %s of this name", kind.Noun())
 		}
 	}
 	for {
@@ -45,7 +45,7 @@ func (b *rulebook) compile(file alert.Book, list []made, lenient func(int) bool)
 		found := false
 		for i, w := range wrong {
 			if w.made >= 0 {
-				wrong[i].whom = fmt.Sprintf("the %s %q", d.made[w.made].Kind, d.made[w.made].Name)
+				wrong[i].whom = fmt.Sprintf("the %s %q", api.RuleKind(d.made[w.made].Kind).Noun(), d.made[w.made].Name)
 				if lenient(w.made) {
 					d.made[w.made].aside, found = w.mistake.Error(), true
 				}
@@ -319,11 +319,11 @@ func (b *rulebook) pack(r api.Rule) (doc json.RawMessage, sealed []byte, err err
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
-		return nil, nil, fmt.Errorf("write down a %s: %w", r.Kind(), err)
+		return nil, nil, fmt.Errorf("write down a %s: %w", r.Kind().Noun(), err)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
-		return nil, nil, fmt.Errorf("write down a %s: %w", r.Kind(), err)
+		return nil, nil, fmt.Errorf("write down a %s: %w", r.Kind().Noun(), err)
 	}
 	for _, name := range []string{"position", "from_file", "aside", "health", "secrets", "now", "next", "state"} { // these follow from the rest
 		delete(fields, name)
