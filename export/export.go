@@ -67,6 +67,7 @@ type Facts interface {
 	Spans(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error]
 	Incidents(ctx context.Context, q store.IncidentQuery) ([]sereno.Incident, string, error)
 	Absences(ctx context.Context, q store.AbsenceQuery) ([]sereno.Absence, string, error)
+	Maintained(ctx context.Context, devices []sereno.DeviceID, from, to sereno.Instant) ([]sereno.Maintained, error)
 }
 
 // Samples is every look that was kept.

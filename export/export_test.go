@@ -219,6 +219,11 @@ func evening(t testing.TB) *world {
 			{Begin: at(1800), End: at(1801), Cause: sereno.Stall, Unsure: true, Checks: 4},
 		},
 	})
+	if err := w.PutMaintained(context.Background(), []sereno.Maintained{
+		{Device: sw.ID, Begin: at(90), End: at(150), Window: "switch-swap"}, {Device: sw.ID, Begin: at(140), End: at(160), Window: "sunday"}, {Device: hostile.ID, Begin: at(2000), Window: "sunday"},
+	}); err != nil {
+		w.Fatal(err)
+	}
 	w.keep(
 		answered(sw, 0, 1.25, 0.5), answered(sw, 0, 2.25, 1.2345678), lost(sw, 0, 3.25), answered(sw, 0, 4.25, 12),
 		answered(sw, 1, 2, 1500),

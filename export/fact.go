@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"slices"
 
 	"sereno"
 	"sereno/sheet"
@@ -11,13 +12,23 @@ import (
 // pageSpans is how many spans of one check are read at a time.
 const pageSpans = 4096
 
+// manyTargets is of how many targets maintenance is read at a time.
+const manyTargets = 1000
+
 // spans writes the spans that touch the window, by device, check and time, each
 // with its true begin and end.
 func (j *Job) spans(ctx context.Context, t *sheet.Table) error {
-	t.Begin("device_id", "device", "address", "check_id", "check", "status", "cause", "begin", "end", "seconds", "uncertainty_seconds", "proof", "reason")
+	t.Begin("device_id", "device", "address", "check_id", "check", "status", "cause", "begin", "end", "seconds", "uncertainty_seconds", "proof", "reason", "maintenance_seconds")
 	var page []sereno.Span
+	var exempt map[sereno.DeviceID][]sereno.Maintained
 	for i := range j.targets {
 		of := &j.targets[i]
+		if i%manyTargets == 0 {
+			var err error
+			if exempt, err = j.maintained(ctx, j.targets[i:min(i+manyTargets, len(j.targets))]); err != nil {
+				return err
+			}
+		}
 		// The spans of a check tile its life: the next page begins where the
 		// last one ended.
 		for from, more := j.From, true; more; {
@@ -32,7 +43,7 @@ func (j *Job) spans(ctx context.Context, t *sheet.Table) error {
 				}
 			}
 			for _, s := range page {
-				if err := j.span(t, of, s); err != nil {
+				if err := j.span(t, of, s, exempt[of.device]); err != nil {
 					return err
 				}
 			}
@@ -44,8 +55,27 @@ func (j *Job) spans(ctx context.Context, t *sheet.Table) error {
 	return ctx.Err()
 }
 
-func (j *Job) span(t *sheet.Table, of *target, s sereno.Span) error {
+// maintained reads the maintenance of the devices of some targets, from ever: a
+// span is told from its true begin.
+func (j *Job) maintained(ctx context.Context, some []target) (map[sereno.DeviceID][]sereno.Maintained, error) {
+	ids := make([]sereno.DeviceID, len(some))
+	for i, of := range some {
+		ids[i] = of.device
+	}
+	list, err := j.facts.Maintained(ctx, slices.Compact(ids), 0, j.To)
+	if err != nil {
+		return nil, err
+	}
+	exempt := map[sereno.DeviceID][]sereno.Maintained{}
+	for _, m := range list {
+		exempt[m.Device] = append(exempt[m.Device], m)
+	}
+	return exempt, nil
+}
+
+func (j *Job) span(t *sheet.Table, of *target, s sereno.Span, exempt []sereno.Maintained) error {
 	end, length := j.lasted(s.Begin, s.End)
+	under := sereno.Tally(sereno.Exempt(func(yield func(sereno.Span) bool) { yield(s) }, exempt), s.Begin, s.Begin.Add(length)).Maintenance
 	t.Integer(int64(of.device))
 	t.Text(of.name)
 	t.Text(of.address)
@@ -59,6 +89,7 @@ func (j *Job) span(t *sheet.Table, of *target, s sereno.Span) error {
 	t.Seconds(s.Uncertainty)
 	t.Moment(s.Proof)
 	t.Text(s.Reason)
+	t.Seconds(under)
 	return t.End()
 }
 

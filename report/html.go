@@ -171,6 +171,9 @@ func (r *Report) line(d Device) line {
 	if d.Removed != 0 && d.Removed < r.Until {
 		notes = append(notes, "removed "+r.moment(d.Removed))
 	}
+	if f.Maintenance > 0 {
+		notes = append(notes, "under maintenance for "+length(f.Maintenance))
+	}
 	if f.Paused > 0 {
 		notes = append(notes, "paused for "+length(f.Paused))
 	}

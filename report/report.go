@@ -23,6 +23,7 @@ type Facts interface {
 	Spans(ctx context.Context, check sereno.CheckID, from, to sereno.Instant) iter.Seq2[sereno.Span, error]
 	Incidents(ctx context.Context, q store.IncidentQuery) ([]sereno.Incident, string, error)
 	Absences(ctx context.Context, q store.AbsenceQuery) ([]sereno.Absence, string, error)
+	Maintained(ctx context.Context, devices []sereno.DeviceID, from, to sereno.Instant) ([]sereno.Maintained, error)
 }
 
 // A Request says which report is wanted.
@@ -137,6 +138,8 @@ type maker struct {
 	facts Facts
 	sites map[string]*Group
 	sweep *sereno.Sweep
+
+	exempt map[sereno.DeviceID][]sereno.Maintained // of the devices at hand
 }
 
 // divide chooses how long the cells of ribbons are: about as many as can be
@@ -187,6 +190,9 @@ func (m *maker) eachLife(ctx context.Context, q store.LifeQuery) error {
 	for q.Limit = 1000; ; {
 		lives, next, err := m.facts.Lives(ctx, q)
 		if err != nil {
+			return err
+		}
+		if err := m.readMaintenance(ctx, lives); err != nil {
 			return err
 		}
 		for _, l := range lives {
@@ -257,7 +263,28 @@ func (m *maker) spans(ctx context.Context, l store.Life) ([]sereno.Span, error) 
 			tracks[i] = append(tracks[i], s)
 		}
 	}
-	return sereno.MergeSpans(tracks, echo, from, to), nil
+	spans := sereno.MergeSpans(tracks, echo, from, to)
+	if exempt := m.exempt[l.ID]; len(exempt) > 0 {
+		spans = slices.Collect(sereno.Exempt(slices.Values(spans), exempt))
+	}
+	return spans, nil
+}
+
+// readMaintenance reads the maintenance of some devices.
+func (m *maker) readMaintenance(ctx context.Context, lives []store.Life) error {
+	ids := make([]sereno.DeviceID, len(lives))
+	for i, l := range lives {
+		ids[i] = l.ID
+	}
+	list, err := m.facts.Maintained(ctx, ids, m.From, m.Until)
+	if err != nil {
+		return err
+	}
+	m.exempt = map[sereno.DeviceID][]sereno.Maintained{}
+	for _, s := range list {
+		m.exempt[s.Device] = append(m.exempt[s.Device], s)
+	}
+	return nil
 }
 
 // keepLongest forgets the shortest outages beyond MaxOutages.
@@ -321,7 +348,15 @@ func (r *Report) Worst() []Device {
 // drawWorst reads the spans of the worst devices again: which these are is
 // known only now, and ribbons of all would take much memory.
 func (m *maker) drawWorst(ctx context.Context) error {
-	for _, d := range m.Worst() {
+	worst := m.Worst()
+	lives := make([]store.Life, len(worst))
+	for i, d := range worst {
+		lives[i] = d.Life
+	}
+	if err := m.readMaintenance(ctx, lives); err != nil {
+		return err
+	}
+	for _, d := range worst {
 		spans, err := m.spans(ctx, d.Life)
 		if err != nil {
 			return err
