@@ -42,6 +42,9 @@ func Decode(settings json.RawMessage, into any) error {
 			guess := sereno.DidYouMean(name, slices.Values(known))
 			if guess == "" {
 				guess = "; there are " + strings.Join(known, ", ")
+				if len(known) == 0 {
+					guess = "; there is nothing to set"
+				}
 			}
 			wrong = append(wrong, Wrong(name, "there is no setting %q%s", Cut(Line(name), 100), guess))
 			continue

@@ -235,8 +235,10 @@ func escape(s string) string {
 			means = begins
 		case '.': // "1. " is a list
 			means = begins && !digit(at(i+1))
-		case ':': // :smile: and https://
-			means = !digit(at(i+1)) || !digit(at(i+2)) || digit(at(i+3))
+		case ':': // :smile: and https://, not 12:03:04 and "down: no answer"
+			next := at(i + 1)
+			clock := digit(next) && digit(at(i+2)) && !digit(at(i+3))
+			means = !clock && next != 0 && next != ' ' && next != '\n'
 		}
 		if means {
 			b.WriteByte('\\')

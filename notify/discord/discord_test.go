@@ -109,8 +109,9 @@ func TestAnswers(t *testing.T) { notifytest.Answers(t, Kind{}, settingsFor, "tes
 func TestNoMoreIsEscapedThanNeeded(t *testing.T) {
 	for text, want := range map[string]string{
 		"core-sw1 is down since 12:03:04 CET (192.0.2.1, 50 % lost)": "core-sw1 is down since 12:03:04 CET (192.0.2.1, 50 % lost)",
+		"Reason: no answer: lost\n:":                                 "Reason: no answer: lost\n:",
 		"- a\n  - b\n1. c\n> d\n# e\n-# f":                           "\\- a\n  \\- b\n1\\. c\n\\> d\n\\# e\n\\-# f",
-		":smile: :100: https://a.example/_x_":                        `\:smile\: \:100\: https\://a.example/\_x\_`,
+		":smile: :100: https://a.example/_x_":                        `\:smile: \:100: https\://a.example/\_x\_`,
 		"*b* ~~s~~ ||s|| `c` [x](y) <@1> @here":                      "\\*b\\* \\~\\~s\\~\\~ \\|\\|s\\|\\| \\`c\\` \\[x\\](y) \\<\\@1> \\@here",
 	} {
 		if got := escape(text); got != want {
