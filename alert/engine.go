@@ -353,15 +353,17 @@ func (e *Engine) assign(t *thread) {
 		for i := range c.Paces {
 			c.Paces[i].Reminded = min(c.Paces[i].Reminded, len(pol.Steps[i].Remind))
 		}
-		c.Severity = pol.severity(t.severity())
-		c.Raised = min(c.Raised, len(pol.Raise))
-		if c.Raised > 0 {
-			c.Severity = max(c.Severity, pol.Raise[c.Raised-1].To)
-		}
 	}
 	for _, c := range t.Courses {
-		if over := !slices.ContainsFunc(policies, func(pol *policy) bool { return pol.Name == c.Policy }); over != c.Over {
-			c.Over = over
+		c.Over = true
+		for _, pol := range policies {
+			c.Over = c.Over && pol.Name != c.Policy
+		}
+		if pol := e.policy(c.Policy); pol != nil {
+			c.Raised = min(c.Raised, len(pol.Raise))
+			if c.Severity = pol.severity(t.severity()); c.Raised > 0 {
+				c.Severity = max(c.Severity, pol.Raise[c.Raised-1].To)
+			}
 		}
 	}
 	e.touch(t)

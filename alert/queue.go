@@ -246,6 +246,9 @@ func (p *parcel) plain() {
 }
 
 func (q *queue) rank(p *parcel) int {
+	if q.Fails == 0 {
+		return 0
+	}
 	r := p.Tries / 3 * 2
 	if !q.Many && p.ID == q.Failed {
 		r++
