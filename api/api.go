@@ -63,6 +63,9 @@ type Facts interface {
 	// ChangesOf returns those of some incidents that are there, with what each is
 	// about.
 	ChangesOf(ctx context.Context, ids []sereno.IncidentID) ([]alert.Change, error)
+	// Maintained returns the stretches of maintenance of devices that touch
+	// [from, to), by device and begin.
+	Maintained(ctx context.Context, devices []sereno.DeviceID, from, to sereno.Instant) ([]sereno.Maintained, error)
 }
 
 // Watch is what the running program knows right now.

@@ -19,6 +19,17 @@ type History struct {
 	Spans      []Span          `json:"spans" doc:"Spans of the device's checks that touch the window, by begin and check"`
 	NextCursor *string         `json:"next_cursor" doc:"Send it as cursor, with the same from and to, to get the next page"`
 	Summary    Summary         `json:"summary" doc:"Figures of the whole window, on every page"`
+
+	Maintenance []Maintained `json:"maintenance" doc:"Stretches of maintenance that touch the window, by begin, on every page. The figures leave them out; the spans are what was seen"`
+}
+
+// A Maintained is a stretch of maintenance. Begin and end are the true ones, also
+// where they lie outside of the window.
+type Maintained struct {
+	Window  string         `json:"window" doc:"The name of the maintenance window"`
+	Begin   sereno.Instant `json:"begin" format:"date-time"`
+	End     sereno.Instant `json:"end" format:"date-time" nullable:"true" doc:"null while it lasts"`
+	Seconds Seconds        `json:"seconds" doc:"Its whole length; until now, while it lasts"`
 }
 
 // A Span is one stretch of one status of one check. Begin and end are the true
@@ -114,10 +125,20 @@ func (d *desk) history(ctx context.Context, in *historyQuery) (*answer[History],
 	if err != nil {
 		return nil, err
 	}
-	figures := sereno.Tally(slices.Values(sereno.MergeSpans(tracks, echo, from, to)), from, to)
+	exempt, err := d.maintained(ctx, []sereno.Device{device}, from, to)
+	if err != nil {
+		return nil, err
+	}
+	stretches := exempt[device.ID]
+	figures := sereno.Tally(sereno.Exempt(slices.Values(sereno.MergeSpans(tracks, echo, from, to)), stretches), from, to)
 	h := History{DeviceID: device.ID, NextCursor: orNull(cursor), Summary: summary(figures, now), Spans: make([]Span, len(spans))}
 	for i, s := range spans {
 		h.Spans[i] = spanDocument(s, now)
+	}
+	slices.SortStableFunc(stretches, func(a, b sereno.Maintained) int { return cmp.Compare(a.Begin, b.Begin) })
+	h.Maintenance = make([]Maintained, len(stretches))
+	for i, m := range stretches {
+		h.Maintenance[i] = Maintained{Window: m.Window, Begin: m.Begin, End: m.End, Seconds: length(m.Begin, m.End, now)}
 	}
 	return &answer[History]{h}, nil
 }

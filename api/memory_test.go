@@ -95,6 +95,10 @@ func (m *memory) Incidents(context.Context, store.IncidentQuery) ([]sereno.Incid
 	return nil, "", m.fail
 }
 
+func (m *memory) Maintained(context.Context, []sereno.DeviceID, sereno.Instant, sereno.Instant) ([]sereno.Maintained, error) {
+	return nil, m.fail
+}
+
 func (m *memory) Absences(context.Context, store.AbsenceQuery) ([]sereno.Absence, string, error) {
 	return nil, "", m.fail
 }

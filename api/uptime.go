@@ -348,6 +348,10 @@ func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sere
 			notUp[check] = spans
 		}
 	}
+	exempt, err := d.maintained(ctx, devices, from, to)
+	if err != nil {
+		return err
+	}
 	for i, device := range devices {
 		checks := make([][]sereno.Span, len(device.Checks))
 		echo := make([]bool, len(device.Checks))
@@ -358,8 +362,28 @@ func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sere
 			checks[k] = slices.AppendSeq(make([]sereno.Span, 0, 2*len(notUp[c.ID])+1), sereno.Tile(slices.Values(notUp[c.ID]), c.ID, max(from, c.Created), to))
 		}
 		tracks[i] = sereno.MergeSpans(checks, echo, max(from, born), to)
+		if stretches := exempt[device.ID]; len(stretches) > 0 {
+			tracks[i] = slices.Collect(sereno.Exempt(slices.Values(tracks[i]), stretches))
+		}
 	}
 	return nil
+}
+
+// maintained returns the maintenance of devices that touches [from, to).
+func (d *desk) maintained(ctx context.Context, devices []sereno.Device, from, to sereno.Instant) (map[sereno.DeviceID][]sereno.Maintained, error) {
+	ids := make([]sereno.DeviceID, len(devices))
+	for i, device := range devices {
+		ids[i] = device.ID
+	}
+	list, err := d.Facts.Maintained(ctx, ids, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("get maintenance: %w", err)
+	}
+	of := map[sereno.DeviceID][]sereno.Maintained{}
+	for _, m := range list {
+		of[m.Device] = append(of[m.Device], m)
+	}
+	return of, nil
 }
 
 func checksOf(devices []sereno.Device) (ids []sereno.CheckID) {
@@ -456,21 +480,58 @@ func (d *desk) addShares(ctx context.Context, documents []Device, devices []sere
 
 // figures returns the figures of devices over windows, the first of which
 // begins at begin and all of which end together: by the spans of all that was
-// not up or, where that is much, by the meters.
+// not up or, where that is much, by the meters. These know nothing of
+// maintenance: of devices that had any the spans are read.
 func (d *desk) figures(ctx context.Context, devices []sereno.Device, windows []store.Window, begin sereno.Instant) ([][]sereno.Figures, error) {
 	// The spans of a few devices over a year are read sooner than their
 	// meters; so are those of many over a month.
 	const much = 1000 * 31 * 24 * time.Hour
-	end := windows[0].To
 	alone := !slices.ContainsFunc(devices, func(d sereno.Device) bool { return len(d.Checks) != 1 })
-	if alone && end.Sub(begin) > much/time.Duration(len(devices)) {
-		figures, err := d.Figures.Tallies(ctx, checksOf(devices), windows)
-		if err != nil {
-			return nil, fmt.Errorf("read meters: %w", err)
+	if alone && windows[0].To.Sub(begin) > much/time.Duration(len(devices)) {
+		return d.metered(ctx, devices, windows, begin)
+	}
+	return d.tallied(ctx, devices, windows, begin)
+}
+
+// metered returns figures by the meters, as far as they go.
+func (d *desk) metered(ctx context.Context, devices []sereno.Device, windows []store.Window, begin sereno.Instant) ([][]sereno.Figures, error) {
+	exempt, err := d.maintained(ctx, devices, begin, windows[0].To)
+	if err != nil {
+		return nil, err
+	}
+	var some []sereno.Device
+	var at []int
+	plain := devices
+	if len(exempt) > 0 {
+		plain = nil
+		for i, device := range devices {
+			if len(exempt[device.ID]) > 0 {
+				some, at = append(some, device), append(at, i)
+			} else {
+				plain = append(plain, device)
+			}
 		}
+	}
+	figures, err := d.Figures.Tallies(ctx, checksOf(plain), windows)
+	if err != nil {
+		return nil, fmt.Errorf("read meters: %w", err)
+	}
+	if len(some) == 0 {
 		return figures, nil
 	}
-	tracks, err := d.tracks(ctx, devices, begin, end)
+	own, err := d.tallied(ctx, some, windows, begin)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range at { // ascending, so each finds its place
+		figures = slices.Insert(figures, i, own[k])
+	}
+	return figures, nil
+}
+
+// tallied returns figures by the spans.
+func (d *desk) tallied(ctx context.Context, devices []sereno.Device, windows []store.Window, begin sereno.Instant) ([][]sereno.Figures, error) {
+	tracks, err := d.tracks(ctx, devices, begin, windows[0].To)
 	if err != nil {
 		return nil, err
 	}
