@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -175,7 +176,26 @@ func (w *Web) why(ctx, timed context.Context, patience time.Duration, err error)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed without an answer"
 	}
-	return bare(err).Error()
+	return Reason(bare(err))
+}
+
+// Reason says why a far end was not reached, for a person. It is not clean yet.
+func Reason(err error) string {
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		if e.IsNotFound {
+			return "there is no host called " + e.Name
+		}
+		return "the name " + e.Name + " cannot be resolved: " + e.Err
+	}
+	e, ok := errors.AsType[*net.OpError](err)
+	if !ok || e.Op != "dial" || e.Addr == nil {
+		return err.Error()
+	}
+	why := e.Err
+	if s, ok := errors.AsType[*os.SyscallError](why); ok {
+		why = s.Err
+	}
+	return "no connection to " + e.Addr.String() + ": " + why.Error()
 }
 
 func isTimeout(err error) bool {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -159,6 +160,24 @@ func TestWhoWasNotReachedHasNothing(t *testing.T) {
 				t.Errorf("%+v", err)
 			}
 		})
+	}
+}
+
+func TestReason(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	_, err := NewWeb(Options{}, nil).Post(t.Context(), Call{URL: gone.URL})
+	if want := "no connection to " + gone.Listener.Addr().String() + ": connection refused"; err == nil || err.Error() != want {
+		t.Errorf("%v; it should be %s", err, want)
+	}
+	for err, want := range map[error]string{
+		&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "hooks.test", Server: "10.0.0.1:53", IsNotFound: true}}: "there is no host called hooks.test",
+		&net.DNSError{Err: "server misbehaving", Name: "hooks.test"}:                                                                               "the name hooks.test cannot be resolved: server misbehaving",
+		errors.New("something else"): "something else",
+	} {
+		if got := Reason(err); got != want {
+			t.Errorf("%s; it should be %s", got, want)
+		}
 	}
 }
 

@@ -339,7 +339,7 @@ func said(err error) string {
 	if e, ok := errors.AsType[*textproto.Error](err); ok {
 		return strings.Replace(err.Error(), e.Error(), strconv.Itoa(e.Code)+" "+e.Msg, 1)
 	}
-	return err.Error()
+	return notify.Reason(err)
 }
 
 // code is the SMTP code of an error, 0 if it has none.
