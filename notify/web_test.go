@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -191,6 +192,33 @@ func TestAnAuthorityOfOnesOwn(t *testing.T) {
 	}
 	if _, err := NewWeb(Options{}, roots).Post(t.Context(), Call{URL: server.URL}); err != nil || n.Load() != 1 {
 		t.Errorf("%v, %d requests", err, n.Load())
+	}
+}
+
+// TestNoConnectionIsKept: HTTP/2 would keep one, and a goroutine with it.
+func TestNoConnectionIsKept(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("it speaks %s", r.Proto)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	roots, err := Roots("ca", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+	for range 10 {
+		if _, err := NewWeb(Options{}, roots).Post(t.Context(), Call{URL: server.URL}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines became %d", before, runtime.NumGoroutine())
+		}
 	}
 }
 

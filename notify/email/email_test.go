@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/emersion/go-smtp"
+	sender "github.com/wneessen/go-mail/smtp"
 
 	"sereno/notify"
 	"sereno/notify/notifytest"
@@ -185,6 +186,60 @@ func TestEveryWayToConnect(t *testing.T) {
 				t.Errorf("%d mails; the server said %q", len(f.Taken()), said())
 			}
 		})
+	}
+}
+
+func TestTheBestLoginIsTaken(t *testing.T) {
+	for _, c := range []struct {
+		offers []string
+		auth   string
+		want   string
+	}{
+		{[]string{"LOGIN", "PLAIN", "CRAM-MD5", "SCRAM-SHA-256"}, "", "SCRAM-SHA-256"},
+		{[]string{"LOGIN", "PLAIN", "CRAM-MD5"}, "", "CRAM-MD5"},
+		{[]string{"LOGIN", "PLAIN"}, "", "PLAIN"},
+		{[]string{"LOGIN"}, "", "LOGIN"},
+		{[]string{"LOGIN", "PLAIN", "CRAM-MD5"}, "login", "LOGIN"},
+		{[]string{"PLAIN", "NTLM", "XOAUTH2"}, "", "PLAIN"},
+	} {
+		t.Run(strings.Join(c.offers, " ")+" "+c.auth, func(t *testing.T) {
+			f := newFar(t, "starttls")
+			f.offers, f.settings["auth"] = c.offers, c.auth
+			if err := open(t, f, io.Discard).Send(t.Context(), notifytest.Message(notify.Opened)); err != nil {
+				t.Fatal(err)
+			}
+			if f.used != c.want || len(f.Taken()) != 1 {
+				t.Errorf("logged in by %s, not %s; %d mails", f.used, c.want, len(f.Taken()))
+			}
+			f.settings["password"] = "wrong-password"
+			err := open(t, f, io.Discard).Send(t.Context(), notifytest.Message(notify.Opened))
+			if err == nil || notify.FailureOf(err).Class != notify.Refused || !strings.Contains(err.Error(), "535") {
+				t.Errorf("a wrong password: %v", err)
+			}
+		})
+	}
+}
+
+// TestAPasswordIsNotShownToTheNetwork: without TLS, and not to this machine
+// itself, nothing but what hides the password is used.
+func TestAPasswordIsNotShownToTheNetwork(t *testing.T) {
+	for _, c := range []struct {
+		host   string
+		tls    bool
+		offers []string
+		want   string // "" for none
+	}{
+		{"mail.test", false, []string{"PLAIN", "LOGIN"}, ""},
+		{"mail.test", false, []string{"PLAIN", "LOGIN", "CRAM-MD5"}, "CRAM-MD5"},
+		{"mail.test", true, []string{"PLAIN", "LOGIN"}, "PLAIN"},
+		{"127.0.0.1", false, []string{"PLAIN", "LOGIN"}, "PLAIN"},
+		{"mail.test", true, nil, ""},
+	} {
+		l := &login{settings: settings{Host: c.host, User: user, Password: password}}
+		got, _, err := l.Start(&sender.ServerInfo{Name: c.host, TLS: c.tls, Auth: c.offers})
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s, TLS %v, %v: %q, %v; it should be %q", c.host, c.tls, c.offers, got, err, c.want)
+		}
 	}
 }
 

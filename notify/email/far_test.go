@@ -4,10 +4,16 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -47,6 +53,8 @@ type far struct {
 	closing  chan struct{}
 	refuse   map[string]*smtp.SMTPError // by recipient
 	echo     string                     // part of what it says when it refuses
+	offers   []string                   // ways to log in; nil for PLAIN
+	used     string                     // the way that was taken
 
 	mu     sync.Mutex
 	manner notifytest.Manner
@@ -210,16 +218,122 @@ type mailbox struct {
 	to       []string
 }
 
-func (m *mailbox) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (m *mailbox) AuthMechanisms() []string {
+	if m.far.offers != nil {
+		return m.far.offers
+	}
+	return []string{sasl.Plain}
+}
 
-func (m *mailbox) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, u, p string) error {
+func (m *mailbox) Auth(mechanism string) (sasl.Server, error) {
+	m.far.mu.Lock()
+	m.far.used = mechanism
+	m.far.mu.Unlock()
+	check := func(u, p string) error {
 		if u != user || p != password {
 			return smtp.ErrAuthFailed
 		}
 		m.loggedIn = true
 		return nil
-	}), nil
+	}
+	switch mechanism {
+	case sasl.Plain:
+		return sasl.NewPlainServer(func(_, u, p string) error { return check(u, p) }), nil
+	case sasl.Login:
+		return &loginServer{check: check}, nil
+	case "CRAM-MD5":
+		return &cramServer{pass: func() { m.loggedIn = true }}, nil
+	case "SCRAM-SHA-256":
+		return &scramServer{pass: func() { m.loggedIn = true }}, nil
+	}
+	return nil, smtp.ErrAuthUnknownMechanism
+}
+
+// A loginServer asks for user and password one by one.
+type loginServer struct {
+	check func(user, password string) error
+	step  int
+	user  string
+}
+
+func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
+	l.step++
+	switch l.step {
+	case 1:
+		return []byte("Username:"), false, nil
+	case 2:
+		l.user = string(response)
+		return []byte("Password:"), false, nil
+	}
+	return nil, true, l.check(l.user, string(response))
+}
+
+// A cramServer is the other side of RFC 2195.
+type cramServer struct {
+	pass func()
+	sent bool
+}
+
+const challenge = "<1.2@mail.test>"
+
+func (c *cramServer) Next(response []byte) ([]byte, bool, error) {
+	if !c.sent {
+		c.sent = true
+		return []byte(challenge), false, nil
+	}
+	mac := hmac.New(md5.New, []byte(password))
+	mac.Write([]byte(challenge))
+	if string(response) != user+" "+hex.EncodeToString(mac.Sum(nil)) {
+		return nil, false, smtp.ErrAuthFailed
+	}
+	c.pass()
+	return nil, true, nil
+}
+
+// A scramServer is the other side of RFC 7677 (RFC 5802, section 3).
+type scramServer struct {
+	pass              func()
+	step              int
+	bare, first, salt string
+	nonce             string
+}
+
+func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
+	s.step++
+	switch {
+	case response == nil:
+		s.step = 0
+		return []byte{}, false, nil
+	case s.step == 1:
+		s.bare = strings.TrimPrefix(string(response), "n,,")
+		_, nonce, _ := strings.Cut(s.bare, ",r=")
+		s.nonce, s.salt = nonce+"ours", "salt of the server"
+		s.first = "r=" + s.nonce + ",s=" + base64.StdEncoding.EncodeToString([]byte(s.salt)) + ",i=4096"
+		return []byte(s.first), false, nil
+	case s.step == 2:
+		plain, proof, _ := strings.Cut(string(response), ",p=")
+		salted, err := pbkdf2.Key(sha256.New, password, []byte(s.salt), 4096, 32)
+		if err != nil {
+			return nil, false, err
+		}
+		mac := func(key []byte, text string) []byte {
+			h := hmac.New(sha256.New, key)
+			h.Write([]byte(text))
+			return h.Sum(nil)
+		}
+		key := mac(salted, "Client Key")
+		stored := sha256.Sum256(key)
+		all := s.bare + "," + s.first + "," + plain
+		for i, b := range mac(stored[:], all) {
+			key[i] ^= b
+		}
+		if !strings.HasPrefix(s.bare, "n="+user+",") || plain != "c=biws,r="+s.nonce || proof != base64.StdEncoding.EncodeToString(key) {
+			return nil, false, smtp.ErrAuthFailed
+		}
+		return []byte("v=" + base64.StdEncoding.EncodeToString(mac(mac(salted, "Server Key"), all))), false, nil
+	}
+	s.pass()
+	return nil, true, nil
 }
 
 func (m *mailbox) Reset()        { m.from, m.to = "", nil }
