@@ -84,6 +84,7 @@ func (m Message) Parts() (title, rest string) {
 	rest = Lines(rest)
 	if title == "" {
 		title, rest, _ = strings.Cut(strings.Trim(rest, "\n "), "\n")
+		title = Line(title)
 	}
 	if title == "" {
 		title = "Sereno: " + string(m.Event)
@@ -93,12 +94,12 @@ func (m Message) Parts() (title, rest string) {
 
 // Mark is a picture that says at a glance how a message is meant; "" for a test.
 func (m Message) Mark() string {
-	switch {
-	case m.Event == Closed:
+	switch m.Event {
+	case Closed:
 		return "✅"
-	case m.Event == Acknowledged:
+	case Acknowledged:
 		return "👀"
-	case m.Event == Test:
+	case Test:
 		return ""
 	}
 	switch m.Severity {

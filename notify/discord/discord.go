@@ -182,10 +182,10 @@ func (c *channel) write(m notify.Message) message {
 }
 
 func color(m notify.Message) int {
-	switch {
-	case m.Event == notify.Closed:
+	switch m.Event {
+	case notify.Closed:
 		return 0x2e9e5b
-	case m.Event == notify.Acknowledged, m.Event == notify.Test:
+	case notify.Acknowledged, notify.Test:
 		return 0x7a869a
 	}
 	switch m.Severity {
