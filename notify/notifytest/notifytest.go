@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -229,9 +230,7 @@ func (s suite) settings(t *testing.T) {
 		t.Errorf("a kind is called %q", s.k.Name())
 	}
 	bad := map[string]string{`{"nosuchsetting": 1}`: "nosuchsetting", `[]`: "settings", `"text"`: "settings"}
-	for settings, want := range s.f.Bad {
-		bad[settings] = want
-	}
+	maps.Copy(bad, s.f.Bad)
 	for settings, want := range bad {
 		err := open(settings)
 		if err == nil {
@@ -264,9 +263,7 @@ func (s suite) settings(t *testing.T) {
 	}
 	for name := range good { // every value of a wrong type is named, and not repeated
 		broken := map[string]any{}
-		for n, v := range good {
-			broken[n] = v
-		}
+		maps.Copy(broken, good)
 		broken[name] = map[string]any{"hunter2hunter2": []any{"hunter2hunter2"}}
 		text, err := json.Marshal(broken)
 		if err != nil {
@@ -469,15 +466,15 @@ func (s suite) long(t *testing.T) {
 	if len(taken) == 0 {
 		t.Fatal("nothing arrived")
 	}
-	all := ""
+	var all strings.Builder
 	for _, part := range taken {
-		all += s.f.Shown(t, part) + "\n"
+		all.WriteString(s.f.Shown(t, part) + "\n")
 		if s.f.Limit != nil {
 			s.f.Limit(t, part)
 		}
 	}
-	if !strings.Contains(all, m.Title) || !strings.Contains(all, "host-0000 <&> is down since 12:03:04 CET, 🔥 €") {
-		t.Errorf("the begin of a long text is missing: %.300q", all)
+	if !strings.Contains(all.String(), m.Title) || !strings.Contains(all.String(), "host-0000 <&> is down since 12:03:04 CET, 🔥 €") {
+		t.Errorf("the begin of a long text is missing: %.300q", all.String())
 	}
 }
 
