@@ -170,7 +170,8 @@ func (s *Store) checksOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sere
 
 // Promise writes a batch in one transaction, which is on disk when it returns
 // nil. The same batch again, after an answer that was lost, changes nothing.
-// What is said of incidents that are gone for good is left out.
+// What is said of incidents that are gone for good is left out. The record 0 is
+// about none.
 //
 // An item that another delivery carries on the same channel, which is not
 // merged by now, is an error of the kind Internal: it would be told twice.

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 
 	"sereno"
 )
@@ -44,10 +46,21 @@ func (s *Store) PutMaintained(ctx context.Context, list []sereno.Maintained) err
 				return sereno.Errorf(sereno.Internal, "maintenance of device %d by %q would begin at %s and end at %s", m.Device, m.Window, m.Begin, m.End)
 			}
 		}
-		return each(tx, `INSERT INTO maintained (device_id, window_name, begin_us, end_us) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (device_id, window_name, begin_us) DO UPDATE SET end_us = excluded.end_us`, list, func(m sereno.Maintained) []any {
-			return []any{int64(m.Device), storable(m.Window), int64(m.Begin), int64(m.End)}
+		list = slices.SortedStableFunc(slices.Values(list), func(a, b sereno.Maintained) int {
+			return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Window, b.Window), cmp.Compare(a.Begin, b.Begin))
 		})
+		type key struct {
+			device sereno.DeviceID
+			window string
+			begin  sereno.Instant
+		}
+		list = lastOf(list, func(m sereno.Maintained) key { return key{m.Device, m.Window, m.Begin} })
+		_, err := put(s, tx, `INSERT INTO maintained (device_id, window_name, begin_us, end_us) SELECT * FROM @ WHERE true
+			ON CONFLICT (device_id, window_name, begin_us) DO UPDATE SET end_us = excluded.end_us`, "device_id, window_name, begin_us, end_us", list,
+			func(m sereno.Maintained) []any {
+				return []any{int64(m.Device), storable(m.Window), int64(m.Begin), int64(m.End)}
+			})
+		return err
 	})
 }
 

@@ -290,7 +290,7 @@ func promised(b *rig) {
 	d1, d2 := message(1, "mail", told(2, "opened/default/0"), told(1, "opened/default/0")), message(2, "phone", told(1, "opened/default/0"))
 	batch := alert.Batch{
 		Cursor:     3,
-		Alerts:     []alert.Record{{ID: 1, Doc: []byte(`{"step":0}`)}, {ID: 2, Done: true, Doc: []byte(`{}`)}, {ID: 3, Doc: []byte(`{"name":"süß"}`)}},
+		Alerts:     []alert.Record{{ID: 1, Doc: []byte(`{"step":0}`)}, {ID: 2, Done: true, Doc: []byte(`{}`)}, {ID: 3, Doc: []byte(`{"name":"süß"}`)}, {Doc: []byte(`{"queues":{}}`)}},
 		Deliveries: []alert.Delivery{d1, d2},
 		Audit:      []sereno.Audit{{At: at(1), Who: "anna", Via: "telegram", Action: "acknowledge", Target: "incident", Of: "1", Text: "looking", Detail: `{"until":null}`}},
 	}
@@ -298,7 +298,7 @@ func promised(b *rig) {
 		b.promise(batch)
 		d1.Answer, d2.Answer = "429 \uFFFD süß", "429 \uFFFD süß"
 		same(b, again+"is loaded", b.loaded(), alert.Loaded{
-			Cursor: 3, Alerts: []alert.Record{batch.Alerts[0], batch.Alerts[2]}, Waiting: []alert.Delivery{d1, d2}, LastID: 2,
+			Cursor: 3, Alerts: []alert.Record{batch.Alerts[3], batch.Alerts[0], batch.Alerts[2]}, Waiting: []alert.Delivery{d1, d2}, LastID: 2,
 		})
 		trail, _, err := b.Audits(ctx, store.AuditQuery{})
 		b.must(err)
@@ -312,7 +312,7 @@ func promised(b *rig) {
 	d2.State, d2.SettledAt, d2.Answer = alert.Delivered, at(20), "200"
 	d1.Items = append(d1.Items, told(4, "opened/default/0"))
 	b.promise(alert.Batch{Alerts: []alert.Record{{ID: 1, Done: true}}, Deliveries: []alert.Delivery{d2, d1}})
-	same(b, "later", b.loaded(), alert.Loaded{Cursor: 3, Alerts: batch.Alerts[2:], Waiting: []alert.Delivery{d1}, LastID: 2})
+	same(b, "later", b.loaded(), alert.Loaded{Cursor: 3, Alerts: []alert.Record{batch.Alerts[3], batch.Alerts[2]}, Waiting: []alert.Delivery{d1}, LastID: 2})
 	same(b, "what was sent", b.delivery(2), d2)
 	b.promise(alert.Batch{Cursor: 2})
 	if l := b.loaded(); l.Cursor != 3 {
@@ -832,7 +832,7 @@ func maintained(b *rig) {
 		return m
 	}
 	all := []sereno.Maintained{m(1, 0, 10, "a"), m(1, 5, 0, "b"), m(1, 20, 30, "a"), m(2, 3, 0, "a")}
-	b.must(b.PutMaintained(ctx, []sereno.Maintained{all[0], all[1]}))
+	b.must(b.PutMaintained(ctx, []sereno.Maintained{m(1, 0, 7, "a"), all[1], all[0]})) // the last word counts
 	b.must(b.PutMaintained(ctx, []sereno.Maintained{m(1, 20, 0, "a"), all[3]}))
 	b.must(b.PutMaintained(ctx, all[2:3]))
 	for _, c := range []struct {
