@@ -27,6 +27,7 @@ type alerting struct {
 	zone  *time.Location // in which the file writes times
 	zoned string         // its name, if the file says it
 	told  []string       // fields of the book
+	blank []string       // fields of channels whose kind cannot be judged
 	vague bool           // the name of a channel may be missing
 }
 
@@ -73,6 +74,11 @@ func (a *alerting) known(field string) bool {
 	if a.vague && (strings.Contains(field, ".channels[") || strings.HasSuffix(field, ".fallback")) {
 		return true
 	}
+	for _, channel := range a.blank {
+		if rest, ok := strings.CutPrefix(field, channel); ok && (rest == "" || rest[0] == '.' && !ofAnyChannel(rest[1:])) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(a.told, func(told string) bool {
 		rest, ok := strings.CutPrefix(field, told)
 		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
@@ -114,11 +120,17 @@ func (a *alerting) channel(r *reader, n *yaml.Node, field string) {
 		told = append(told, "kind", "settings")
 	}
 	if len(kinds) != 1 || slices.Contains(told, c.Kind) {
-		a.told = append(a.told, field) // nothing of the settings can be judged
+		a.blank = append(a.blank, field)
 	}
 	a.vague = a.vague || slices.Contains(told, "name")
 	a.note(field, told)
 	a.book.Channels = append(a.book.Channels, c)
+}
+
+// ofAnyChannel reports whether a field of a channel is none of its kind's
+// settings.
+func ofAnyChannel(field string) bool {
+	return slices.Contains([]string{"name", "fallback", "fallback_after", "give_up", "templates"}, topKey(field))
 }
 
 // channelSettings turns the settings of a channel into JSON. Texts may refer to
@@ -423,7 +435,7 @@ func (a *alerting) sentence(e *sereno.Error) string {
 		return e.Text
 	}
 	_, setting, _ := strings.Cut(e.Field, "].")
-	if first := topKey(setting); first == "" || slices.Contains([]string{"name", "fallback", "fallback_after", "give_up", "templates"}, first) {
+	if setting == "" || ofAnyChannel(setting) {
 		return e.Text
 	}
 	if rest, ok := strings.CutPrefix(e.Text, "it "); ok {

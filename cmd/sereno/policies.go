@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,7 +167,11 @@ func printExplanation(w io.Writer, e api.Explanation) error {
 		fmt.Fprintf(&b, "%s until %s: nobody is told before, and then only if it still lasts\n", warn.paint(inert(e.Held)), clock(e.HeldUntil, e.At))
 	}
 	if !e.Told {
-		fmt.Fprintf(&b, "%s\n", bad.paint("nobody would be told"))
+		why := "no policy applies"
+		if slices.ContainsFunc(e.Policies, func(p api.ExplainedPolicy) bool { return p.Applies }) {
+			why = "no step that applies has a channel"
+		}
+		fmt.Fprintf(&b, "%s\n", bad.paint("nobody would be told: "+why))
 	}
 	for _, p := range e.Policies {
 		b.WriteByte('\n')
@@ -216,7 +221,7 @@ func printSteps(b *strings.Builder, p api.ExplainedPolicy, from sereno.Instant, 
 			fmt.Fprintf(b, ", unless %s before", s.Unless)
 		}
 		b.WriteByte('\n')
-		if len(s.Remind) > 0 {
+		if len(s.Remind) > 0 && len(s.Channels) > 0 {
 			var reminders []string
 			for _, at := range s.Remind {
 				reminders = append(reminders, clock(at, s.At))
