@@ -64,7 +64,7 @@ func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) 
 	}
 	var wrong []error
 	if !o.Commands {
-		wrong = append(wrong, notify.Wrong("run", "programs are run only for channels of the configuration file, and only where it says that they may be"))
+		wrong = append(wrong, notify.Wrong("run", "programs are run only for channels of the configuration file: nobody can make such a channel by the API"))
 	}
 	switch {
 	case len(s.Run) == 0:
