@@ -329,6 +329,7 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 		}
 	}
 	w := f.writer(ctx)
+	begun, ended := map[string]int{}, map[string]int{}
 	if len(on) > 0 {
 		err := f.eachDevice(ctx, func(d sereno.Device, about match.Subject) {
 			for _, c := range on {
@@ -338,6 +339,7 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 				since, was := f.open[c.Name][d.ID]
 				if !was {
 					since = n.at
+					begun[c.Name]++
 					w.put(sereno.Maintained{Device: d.ID, Begin: since, Window: c.Name})
 				}
 				open[c.Name][d.ID] = since
@@ -350,6 +352,7 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 	for name, devices := range f.open {
 		for d, since := range devices {
 			if _, stays := open[name][d]; !stays {
+				ended[name]++
 				w.close(d, name, since, n.at)
 			}
 		}
@@ -359,6 +362,11 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 	}
 	f.windows, f.open, f.until = windows, open, n.at
 	f.remember()
+	for said, devices := range map[string]map[string]int{"maintenance begins": begun, "maintenance ends": ended} {
+		for _, name := range slices.Sorted(maps.Keys(devices)) {
+			f.log.Info(said, "window", name, "at", n.at, "devices", devices[name])
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -99,8 +100,28 @@ func printHistory(w io.Writer, d api.Device, h api.History) error {
 	} else if err := t.print(w); err != nil {
 		return err
 	}
-	err := say(w, "\n"+figures(h.Summary))
-	return err
+	return say(w, "\n"+maintenanceLines(h.Maintenance)+figures(h.Summary))
+}
+
+// maintenanceLines are the stretches of maintenance in a window, the
+// first few of them.
+func maintenanceLines(list []api.Maintained) string {
+	const most = 5
+	var b strings.Builder
+	for _, m := range list[:min(most, len(list))] {
+		end := "and it lasts"
+		if !m.End.IsZero() {
+			end = "to " + moment(m.End)
+		}
+		fmt.Fprintf(&b, "under maintenance from %s %s (%s, %s)\n", moment(m.Begin), end, inert(m.Window), long(m.Seconds))
+	}
+	if left := len(list) - most; left > 0 {
+		fmt.Fprintf(&b, "and %s more\n", counted(left, "time"))
+	}
+	if len(list) > 0 {
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 // doubt is the uncertainty of when a span began.
@@ -133,7 +154,11 @@ func figureLines(s api.Summary) string {
 	if s.Coverage == nil {
 		b.WriteString("coverage  not known: the whole window is paused or in maintenance\n")
 	} else {
-		fmt.Fprintf(&b, "coverage  %s = %s of %s\n", share(*s.Coverage), long(s.Denominator), long(s.Window-s.Maintenance-s.Paused))
+		seen, of := s.Up+s.Degraded+s.Down, s.Window-s.Maintenance-s.Paused
+		if s.Maintenance > 0 && math.Abs(*s.Coverage*float64(of)-float64(seen)) > float64(time.Microsecond) {
+			of += s.Maintenance // it is wanted that way
+		}
+		fmt.Fprintf(&b, "coverage  %s = %s of %s\n", share(*s.Coverage), long(seen), long(of))
 	}
 	var parts []string
 	for _, p := range []struct {
