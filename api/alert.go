@@ -346,5 +346,8 @@ func sentence(c alert.Change) string {
 			name += " at " + site
 		}
 	}
+	if c.Incident.Closed != 0 {
+		return name + " was " + c.Incident.Trouble.String()
+	}
 	return name + " is " + c.Incident.Trouble.String()
 }

@@ -36,7 +36,7 @@ const (
 	linkPath    = "/a/"
 	linkPurpose = "link"
 	linkVersion = 1
-	linkMark    = 16 // bytes of the signature
+	linkMark    = 32 // bytes of the signature
 	linkLife    = 7  // days
 )
 
@@ -56,7 +56,7 @@ func (l Link) Path(s Signer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sign a link: %w", err)
 	}
-	return linkPath + linkText.EncodeToString(append(text, signed[:linkMark]...)), nil
+	return linkPath + linkText.EncodeToString(append(text, signed...)), nil
 }
 
 // linkText writes tokens: each in one way only.
@@ -179,11 +179,11 @@ func (l *links) read(r *http.Request) (link Link, answer linkAnswer) {
 	case err != nil:
 		return link, l.failed(r, err)
 	case used != 0:
-		lines = append([]string{fmt.Sprintf("It was used at %s, and works once.", l.clock(used))}, lines...)
-		return link, linkAnswer{Code: http.StatusGone, Title: "This link was used already.", Lines: append(lines, what)}
+		lines = append([]string{fmt.Sprintf("It was used on %s, and works once.", l.clock(used))}, lines...)
+		return link, linkAnswer{Code: http.StatusGone, Title: "This link was used already.", Lines: append(lines, what+".")}
 	case in.Closed != 0:
 		return link, linkAnswer{Code: http.StatusOK, Title: "There is nothing to acknowledge any more.", Lines: []string{
-			fmt.Sprintf("%s, from %s to %s.", what, l.clock(in.Opened), l.clock(in.Closed)),
+			fmt.Sprintf("%s from %s to %s.", what, l.clock(in.Opened), l.clock(in.Closed)),
 		}}
 	case now >= link.Expires:
 		return link, linkAnswer{Code: http.StatusGone, Title: "This link has expired.", Lines: append(lines, what+".", fmt.Sprintf("Acknowledge it on the page or with “sereno ack %d”.", in.ID))}
@@ -211,9 +211,9 @@ func (l *links) taker(r *http.Request, id sereno.IncidentID) (now bool, lines []
 
 func acknowledgedBy(who, when, note string) string {
 	if note != "" {
-		return fmt.Sprintf("%s acknowledged it at %s: “%s”", who, when, note)
+		return fmt.Sprintf("%s acknowledged it on %s: “%s”", who, when, note)
 	}
-	return fmt.Sprintf("%s acknowledged it at %s.", who, when)
+	return fmt.Sprintf("%s acknowledged it on %s.", who, when)
 }
 
 // failed is the page for an error, which is logged if it is our own.
