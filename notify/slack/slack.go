@@ -60,7 +60,8 @@ type channel struct {
 	web *notify.Web
 }
 
-// Send takes "ok" for a yes and nothing else.
+// Send takes "ok" for a yes, which is Slack's, and what those say who took its
+// messages over: an object with ok or success.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
 	body, err := json.Marshal(c.write(m))
 	if err != nil {
@@ -74,10 +75,15 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 		}
 		return f
 	}
-	if got := bytes.TrimSpace(reply.Body); string(got) != "ok" {
+	if got := bytes.TrimSpace(reply.Body); !yes(got) {
 		return &notify.Failure{Text: c.web.Clean(fmt.Sprintf("%d, but not with Slack's ok: %s", reply.Status, got))}
 	}
 	return nil
+}
+
+func yes(body []byte) bool {
+	var said struct{ OK, Success bool }
+	return string(body) == "ok" || json.Unmarshal(body, &said) == nil && (said.OK || said.Success)
 }
 
 // meanings are the refusals that Slack documents, for people.
