@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"sereno"
@@ -69,33 +70,47 @@ func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) 
 
 type channel struct {
 	settings
-	web *notify.Web
+	web      *notify.Web
+	progress notify.Progress
 }
 
 // Send takes "success" for a yes. All messages of one thread are events of one
 // alert there: a recovery resolves it, an acknowledgement acknowledges it,
 // everything else triggers it, which for an open alert is an entry in its log.
 // Trouble that ended as one of several is resolved as well, for it may have been
-// told alone. All events may be repeated: that changes nothing there.
+// told alone. All events may be repeated, which changes nothing there; but each
+// try goes on where the one before it ended, so that many do not take too long.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
-	e := c.write(m)
-	if err := c.enqueue(ctx, e); err != nil {
-		return err
-	}
-	if m.Event != notify.Closed && m.Event != notify.Digest {
-		return nil
-	}
-	main := e.DedupKey
-	e.Action = "resolve"
-	for _, in := range m.Incidents {
-		if e.DedupKey = prefix + notify.ThreadOf(in.ID); in.Closed == 0 || e.DedupKey == main {
+	taken := c.progress.Taken(m.Key)
+	for _, e := range c.events(m) {
+		part := e.Action + " " + e.DedupKey
+		if slices.Contains(taken, part) {
 			continue
 		}
 		if err := c.enqueue(ctx, e); err != nil {
 			return err
 		}
+		c.progress.Take(m.Key, part)
 	}
+	c.progress.Done(m.Key)
 	return nil
+}
+
+// events are what a message is to PagerDuty.
+func (c *channel) events(m notify.Message) []event {
+	e := c.write(m)
+	all := []event{e}
+	if m.Event != notify.Closed && m.Event != notify.Digest {
+		return all
+	}
+	e.Action = "resolve"
+	e.Payload.Details.Incidents = nil
+	for _, in := range m.Incidents {
+		if e.DedupKey = prefix + notify.ThreadOf(in.ID); in.Closed != 0 && e.DedupKey != all[0].DedupKey {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 func (c *channel) enqueue(ctx context.Context, e event) error {
