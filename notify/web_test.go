@@ -132,7 +132,7 @@ func TestAYesThatDoesNotEndIsAYes(t *testing.T) {
 				rest(w, r)
 			}))
 			defer server.Close()
-			reply, err := NewWeb(Options{}, nil).Post(t.Context(), Call{URL: server.URL, MaxReply: 1000})
+			reply, err := NewWeb(Options{}, nil).Post(t.Context(), Call{URL: server.URL, MaxReply: 1000, Patience: time.Hour})
 			if err != nil || !reply.Cut || len(reply.Body) > 1000 || !bytes.HasPrefix(reply.Body, []byte("yes")) {
 				t.Errorf("%v, cut %v, %d bytes", err, reply.Cut, len(reply.Body))
 			}

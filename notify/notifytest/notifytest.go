@@ -102,6 +102,11 @@ const (
 	patience = 30 * time.Second
 	short    = 400 * time.Millisecond
 	bounded  = 9 * time.Second // less than any deadline that channels have themselves
+	long     = 4 * time.Second
+
+	// maxFlood is what may be on its way of an endless answer that nobody reads,
+	// in the buffers of both ends, in bytes.
+	maxFlood = 32 << 20
 )
 
 // Run tests that a kind keeps the promises of notify.Kind and notify.Channel.
@@ -305,12 +310,16 @@ func (s suite) deadlines(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			d := s.open(t)
 			d.far.Behave(m)
-			ctx, cancel := context.WithTimeout(t.Context(), short)
+			deadline := short
+			if m == Floods { // time enough to read far too much
+				deadline = long
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
 			defer cancel()
 			began := time.Now()
 			err := d.send(ctx, Message(notify.Opened))
 			if took := time.Since(began); took > bounded {
-				t.Errorf("a deadline of %s was obeyed after %s", short, took)
+				t.Errorf("a deadline of %s was obeyed after %s", deadline, took)
 			}
 			if m == Hangs && err == nil {
 				t.Error("a far end that hangs has taken the message")
@@ -324,7 +333,7 @@ func (s suite) deadlines(t *testing.T) {
 					t.Errorf("a message that was sent and not answered: unsure is %v", f.Unsure)
 				}
 			}
-			if flood, ok := d.far.(interface{ Flooded() int64 }); ok && flood.Flooded() > 64<<20 {
+			if flood, ok := d.far.(interface{ Flooded() int64 }); ok && flood.Flooded() > maxFlood {
 				t.Errorf("%d bytes of an endless answer were read", flood.Flooded())
 			}
 		})
@@ -528,6 +537,15 @@ func (s suite) leaks(t *testing.T) {
 	before := settled()
 	for range 10 {
 		d.ok(Message(notify.Opened))
+	}
+	for range 5 { // as if settings were read again
+		channel, err := s.k.Open(json.RawMessage(d.far.Settings()), s.options(d.log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := d
+		again.channel = channel
+		again.ok(Message(notify.Opened))
 	}
 	for _, m := range []Manner{Fails, Resets, Hangs} {
 		if s.can(m) {
