@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 // when turn is called. Every channel takes what it gets, but for those in deaf.
 type office struct {
 	*world
+	mu     sync.Mutex // over engine and wishes
 	engine *alert.Engine
 	plan   *alert.Plan
 	cursor int64
@@ -107,9 +109,15 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) Plan() *alert.Plan { return o.plan }
 
-func (o *office) Alerts(context.Context) ([]alert.Alert, error) { return o.engine.Alerts(), o.fail }
+func (o *office) Alerts(context.Context) ([]alert.Alert, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.engine.Alerts(), o.fail
+}
 
 func (o *office) Alert(_ context.Context, id sereno.IncidentID) (alert.Alert, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if a, ok := o.engine.Alert(id); ok {
 		return a, o.fail
 	}
@@ -117,6 +125,8 @@ func (o *office) Alert(_ context.Context, id sereno.IncidentID) (alert.Alert, er
 }
 
 func (o *office) Do(ctx context.Context, order alert.Order) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.fail != nil {
 		return o.fail
 	}
