@@ -121,7 +121,7 @@ func (k *Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, erro
 	_, key, _ := strings.Cut(s.Token, ":")
 	b := bot{web: notify.NewWeb(o, roots, s.Token, key), url: s.BaseURL + "/bot" + s.Token + "/"}
 	return &channel{
-		settings: s, bot: b, log: log, answers: s.Answers == nil || *s.Answers,
+		settings: s, bot: b, log: log.With("chat", string(s.Chat)), answers: s.Answers == nil || *s.Answers,
 		poller: k.pollerOf(s.BaseURL+" "+s.Token, b), chat: k.chatOf(s),
 	}, nil
 }
@@ -229,7 +229,7 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 			return sent.ID, failure(err)
 		}
 		c.log.Warn("telegram: the group has become a supergroup and has another number; messages go there, but write it into the settings: a restart forgets it",
-			"chat", string(call.Chat), "now", string(to))
+			"now", string(to))
 		c.chat.moved(to)
 		call.Chat = to
 	}
@@ -239,6 +239,9 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 // needs no link to acknowledge: they do the same, with no page within reach.
 func write(m notify.Message, buttons bool) []string {
 	title, text := notify.Line(m.Title), notify.Lines(m.Text)
+	if buttons && m.Acknowledge != "" {
+		text = strings.Join(slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return strings.Contains(line, m.Acknowledge) }), "\n")
+	}
 	for _, link := range []struct{ says, url string }{{"", m.Open}, {"Acknowledge: ", m.Acknowledge}} {
 		if link.url == "" || strings.Contains(text, link.url) || link.url == m.Acknowledge && buttons {
 			continue

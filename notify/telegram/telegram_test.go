@@ -207,8 +207,8 @@ func TestConversation(t *testing.T) {
 	messages := map[string]notify.Message{
 		"opened": {
 			Key: "1", Thread: "42", Event: notify.Opened, Severity: sereno.SeverityCritical, Buttons: true,
-			Title: "core-sw1 <b> is down since 12:03:04 CET", Text: "core-sw1 <b> is down since 12:03:04 CET\nasked by @anna & co\n",
-			Incident: &notify.Incident{ID: 42},
+			Title: "core-sw1 <b> is down since 12:03:04 CET", Text: "core-sw1 <b> is down since 12:03:04 CET\nasked by @anna & co\nAcknowledge: https://sereno.example/a/x\n",
+			Incident: &notify.Incident{ID: 42}, Acknowledge: "https://sereno.example/a/x",
 		},
 		"closed": {Key: "2", Thread: "42", Event: notify.Closed, Severity: sereno.SeverityCritical, Title: "core-sw1 <b> is back", Text: "core-sw1 <b> is back\n"},
 		"test":   {Key: "3", Event: notify.Test, Severity: sereno.SeverityLow, Title: "a test", Text: "a test\n"},
