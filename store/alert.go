@@ -104,7 +104,7 @@ func (s *Store) whom(ctx context.Context, tx *sql.Tx, changes []alert.Change) er
 // that they have or, of the removed, the checks that they had last.
 func (s *Store) devicesOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sereno.DeviceID]*Life, error) {
 	lives, err := query(ctx, tx, `SELECT id, name, address, importance, tags, paused, from_file, created_us, deleted_us FROM devices
-		WHERE id`+s.among(1)+` ORDER BY id`, []any{s.list(ids)}, func(row scanner) (l Life, err error) {
+		WHERE id`+s.among()+` ORDER BY id`, []any{s.list(ids)}, func(row scanner) (l Life, err error) {
 		l.Device, err = scanDevice(withLast{row, &l.Removed})
 		return l, err
 	})
@@ -121,7 +121,7 @@ func (s *Store) devicesOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[ser
 		name  string
 	}
 	parts, err := query(ctx, tx, `SELECT c.device_id, c.id, c.name, c.kind, c.interval_us, c.timeout_us, c.fall, c.rise, c.rtt_above_us, c.loss_above, c.loss_window_us, c.settings, c.created_us
-		FROM checks c JOIN devices d ON d.id = c.device_id WHERE c.device_id`+s.among(1)+` AND c.deleted_us = d.deleted_us ORDER BY c.id`,
+		FROM checks c JOIN devices d ON d.id = c.device_id WHERE c.device_id`+s.among()+` AND c.deleted_us = d.deleted_us ORDER BY c.id`,
 		[]any{s.list(ids)}, func(row scanner) (p part, err error) {
 			p.of, p.check, err = scanCheck(row)
 			return p, err
@@ -132,7 +132,7 @@ func (s *Store) devicesOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[ser
 	for _, p := range parts {
 		known[p.of].Checks = append(known[p.of].Checks, p.check)
 	}
-	parts, err = query(ctx, tx, `SELECT l.device_id, p.name FROM device_parents l JOIN devices p ON p.id = l.parent_id WHERE l.device_id`+s.among(1)+` ORDER BY p.name`,
+	parts, err = query(ctx, tx, `SELECT l.device_id, p.name FROM device_parents l JOIN devices p ON p.id = l.parent_id WHERE l.device_id`+s.among()+` ORDER BY p.name`,
 		[]any{s.list(ids)}, func(row scanner) (p part, err error) {
 			p.of, p.name, err = scanParent(row)
 			return p, err
@@ -154,7 +154,7 @@ type pastCheck struct {
 
 func (s *Store) checksOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sereno.CheckID]*pastCheck, error) {
 	list, err := query(ctx, tx, `SELECT device_id, id, name, kind, interval_us, timeout_us, fall, rise, rtt_above_us, loss_above, loss_window_us, settings, created_us, deleted_us
-		FROM checks WHERE id`+s.among(1), []any{s.list(ids)}, func(row scanner) (c pastCheck, err error) {
+		FROM checks WHERE id`+s.among(), []any{s.list(ids)}, func(row scanner) (c pastCheck, err error) {
 		_, c.Check, err = scanCheck(withLast{row, &c.removed})
 		return c, err
 	})
@@ -260,7 +260,7 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 		of alert.DeliveryID
 		n  int
 	}
-	counts, err := query(context.Background(), tx, `SELECT delivery_id, count(*) FROM delivery_items WHERE delivery_id`+s.among(1)+` GROUP BY delivery_id`,
+	counts, err := query(context.Background(), tx, `SELECT delivery_id, count(*) FROM delivery_items WHERE delivery_id`+s.among()+` GROUP BY delivery_id`,
 		[]any{s.list(ids)}, func(row scanner) (c count, err error) {
 			err = row.Scan((*int64)(&c.of), &c.n)
 			return c, err
@@ -294,7 +294,7 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 		return err
 	}
 	_, err = tx.Exec(fmt.Sprintf(`DELETE FROM deliveries WHERE id%s AND state <> %d AND event <> '%s'
-		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(1), alert.Waiting, notify.Test), s.list(grown))
+		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(), alert.Waiting, notify.Test), s.list(grown))
 	return err
 }
 

@@ -19,7 +19,7 @@ func (s *Store) ChangesOf(ctx context.Context, ids []sereno.IncidentID) (changes
 		numbers[i] = int64(id)
 	}
 	err = s.read(ctx, "read incidents and what they are about", func(tx *sql.Tx) error {
-		changes, err = query(ctx, tx, `SELECT `+incidentColumns+` FROM incidents WHERE id`+s.among(1)+` ORDER BY id`, []any{s.list(distinct(numbers))}, scanChange)
+		changes, err = query(ctx, tx, `SELECT `+incidentColumns+` FROM incidents WHERE id`+s.among()+` ORDER BY id`, []any{s.list(distinct(numbers))}, scanChange)
 		if err != nil {
 			return err
 		}

@@ -133,7 +133,7 @@ func (s *Store) giveAll(ctx context.Context, tx *sql.Tx, list []alert.Delivery) 
 	for i, d := range list {
 		ids[i] = int64(d.ID)
 	}
-	return give(ctx, tx, list, `SELECT delivery_id, incident_id, occasion FROM delivery_items WHERE delivery_id`+s.among(1)+` ORDER BY delivery_id, position`, s.list(ids))
+	return give(ctx, tx, list, `SELECT delivery_id, incident_id, occasion FROM delivery_items WHERE delivery_id`+s.among()+` ORDER BY delivery_id, position`, s.list(ids))
 }
 
 // give gives deliveries the items that a query finds.

@@ -96,7 +96,7 @@ func (s *Store) IncidentsByID(ctx context.Context, ids []sereno.IncidentID) ([]s
 	for i, id := range ids {
 		numbers[i] = int64(id)
 	}
-	return all(rows(ctx, s, "read incidents", selectIncidents+` WHERE id`+s.among(1)+` ORDER BY id`, []any{s.list(distinct(numbers))}, scanIncident))
+	return all(rows(ctx, s, "read incidents", selectIncidents+` WHERE id`+s.among()+` ORDER BY id`, []any{s.list(distinct(numbers))}, scanIncident))
 }
 
 // CountIncidents returns how many incidents of a check opened in [from, to); a

@@ -21,7 +21,7 @@ func (s *Store) Maintained(ctx context.Context, devices []sereno.DeviceID, from,
 			ids[i] = int64(d)
 		}
 		f.args = append(f.args, s.list(ids))
-		f.and("device_id" + s.among(1))
+		f.and("device_id" + s.among())
 	}
 	if from != 0 {
 		f.and("(end_us = 0 OR end_us > ?)", int64(from))

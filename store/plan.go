@@ -339,7 +339,7 @@ func (p *plan) closeIncidents(checks []sereno.Check) error {
 	for i, c := range checks {
 		ids[i] = int64(c.ID)
 	}
-	open, err := query(context.Background(), p.tx, selectIncidents+` WHERE closed_us = 0 AND check_id`+p.store.among(1)+` ORDER BY id`, []any{p.store.list(ids)}, scanIncident)
+	open, err := query(context.Background(), p.tx, selectIncidents+` WHERE closed_us = 0 AND check_id`+p.store.among()+` ORDER BY id`, []any{p.store.list(ids)}, scanIncident)
 	if err != nil {
 		return err
 	}

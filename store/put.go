@@ -58,13 +58,13 @@ func (s *Store) rowsIn(text, columns string, first []any) string {
 // arrays turns rows into an array for each column.
 func arrays(rows [][]any) []any { return columns(rows, func(row []any) []any { return row }) }
 
-// among is the condition that a column is one of the numbers in the n-th
+// among is the condition that a column is one of the numbers in the first
 // argument, which is their list.
-func (s *Store) among(n int) string {
+func (s *Store) among() string {
 	if s.postgres != nil {
-		return fmt.Sprintf(" = ANY($%d::bigint[])", n)
+		return " = ANY($1::bigint[])"
 	}
-	return fmt.Sprintf(" IN (SELECT value FROM json_each($%d))", n)
+	return " IN (SELECT value FROM json_each($1))"
 }
 
 // list is a list of numbers as an argument.

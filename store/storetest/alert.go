@@ -84,7 +84,7 @@ func changed(b *rig) {
 		b.Errorf("of living devices, and of none: %s", text(got))
 	}
 	seen := latest(got)
-	next := func(what string) []alert.Change {
+	next := func() []alert.Change {
 		b.Helper()
 		list := b.changes(seen, 1000)
 		seen = max(seen, latest(list))
@@ -92,13 +92,13 @@ func changed(b *rig) {
 	}
 
 	b.commit(e) // its answer was lost
-	same(b, "told again", next("told again"), []alert.Change(nil))
+	same(b, "told again", next(), []alert.Change(nil))
 	i1.Reason, i3.Reason = "no reply in 1s; it was degraded before", "it answers 403"
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{i1}})
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{i3}})
 	i3.Closed = at(9)
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{i3, i4}})
-	got = next("changed")
+	got = next()
 	same(b, "what changed twice comes once", []sereno.Incident{got[0].Incident, got[1].Incident, got[2].Incident}, []sereno.Incident{i1, i3, i4})
 
 	// A check that is replaced takes its incident with it; the device stays.
@@ -106,7 +106,7 @@ func changed(b *rig) {
 	replacement.ID, replacement.Checks = devices[0].ID, sw.Checks[:1]
 	_, now, err := b.ReplaceDevice(ctx, replacement, at(20))
 	b.must(err)
-	got = next("a check is gone")
+	got = next()
 	i4.Closed = at(20)
 	if len(got) != 1 || !got[0].Removed {
 		b.Fatalf("a check is gone: %s", text(got))
@@ -118,7 +118,7 @@ func changed(b *rig) {
 	// A removed device is what it was, without its parents.
 	_, err = b.RemoveDevice(ctx, devices[2].ID, at(30))
 	b.must(err)
-	got = next("a device is gone")
+	got = next()
 	i2.Closed = at(30)
 	was := devices[2]
 	was.Parents = nil
@@ -133,7 +133,7 @@ func changed(b *rig) {
 	dead := sereno.Incident{ID: 5, Device: devices[2].ID, Check: devices[2].Checks[0].ID, Opened: at(31)}
 	i6 := sereno.Incident{ID: 6, Device: devices[1].ID, Check: devices[1].Checks[0].ID, Opened: at(32), Under: 5}
 	b.commit(ledger.Entry{Incidents: []sereno.Incident{dead, i6}})
-	got = next("freed")
+	got = next()
 	i6.Under = 0
 	if len(got) != 1 {
 		b.Fatalf("freed: %s", text(got))
@@ -144,11 +144,11 @@ func changed(b *rig) {
 	_, err = b.RemoveDevice(ctx, devices[0].ID, at(40))
 	b.must(err)
 	i1.Closed = at(40)
-	got = next("the switch is gone")
+	got = next()
 	same(b, "the switch is gone", got[0].Incident, i1)
 	_, err = b.Purge(ctx, devices[0].ID)
 	b.must(err)
-	got = next("purged")
+	got = next()
 	i2.Under = 0
 	if len(got) != 1 || got[0].Device == nil {
 		b.Fatalf("of the purged hung: %s", text(got))
@@ -158,7 +158,7 @@ func changed(b *rig) {
 		b.Errorf("an incident of a purged device gives %v", err)
 	}
 	b.retain(store.Retention{Incidents: time.Second}, at(1000))
-	same(b, "retention", next("retention"), []alert.Change(nil))
+	same(b, "retention", next(), []alert.Change(nil))
 	b.sound()
 }
 
@@ -648,10 +648,10 @@ func faultyOutboxes(b *rig) {
 func forgotten(b *rig) {
 	ctx := b.Context()
 	devices := b.add(device("stays"), device("goes"))
-	in := func(id int, d sereno.Device, closed float64) sereno.Incident {
-		return sereno.Incident{ID: sereno.IncidentID(id), Device: d.ID, Check: d.Checks[0].ID, Opened: at(1), Closed: at(closed)}
+	in := func(id int, d sereno.Device) sereno.Incident {
+		return sereno.Incident{ID: sereno.IncidentID(id), Device: d.ID, Check: d.Checks[0].ID, Opened: at(1), Closed: at(10)}
 	}
-	b.commit(ledger.Entry{Incidents: []sereno.Incident{in(1, devices[0], 10), in(2, devices[1], 10), in(3, devices[0], 10), in(4, devices[0], 10), in(5, devices[0], 10)}})
+	b.commit(ledger.Entry{Incidents: []sereno.Incident{in(1, devices[0]), in(2, devices[1]), in(3, devices[0]), in(4, devices[0]), in(5, devices[0])}})
 	three := alert.Record{ID: 3, Doc: []byte(`{"n":3}`)}
 	settled := func(d alert.Delivery) alert.Delivery {
 		d.State, d.SettledAt = alert.Delivered, d.Promised.Add(time.Second)
