@@ -157,7 +157,7 @@ func stories() map[string]Facts {
 		"a recovery after the turn of the year":      facts("closed", "00:00:10", core("2025-12-31 23:59:50", "00:00:05")),
 		"a device that was removed":                  facts("closed", "12:06:40", gone),
 		"many devices":                               with(facts("opened", "03:12:18", many(37, "03:12:04")...), func(f *Facts) { f.Group = "plant2" }),
-		"many devices behind one":                    with(facts("opened", "03:12:18", many(3, "03:12:04")...), func(f *Facts) { f.Group = "behind core-sw1" }),
+		"many devices behind one":                    with(facts("opened", "03:12:18", many(3, "03:12:04")...), func(f *Facts) { f.Group = "plant2, behind core-sw1" }),
 		"many devices, some of them back already":    with(facts("opened", "03:12:18", partly...), func(f *Facts) { f.Group = "plant2" }),
 		"many devices, of which only some are known": with(facts("opened", "03:12:18", many(25, "03:12:04")...), func(f *Facts) { f.Group, f.Count, f.Over = "plant2", 2800, 12 }),
 		"a reminder of many":                         with(facts("reminder", "03:22:18", many(3, "03:12:04")...), func(f *Facts) { f.Group, f.Reminder, f.Reminders = "plant2", 1, 3 }),

@@ -178,6 +178,14 @@ func TestLengths(t *testing.T) {
 			t.Errorf("%v: got %q, want %q", d, got, want)
 		}
 	}
+	for _, c := range [][3]string{
+		{"", "", ""}, {"", "plant1", ""}, {"plant1", "plant1", "at plant1"}, {"plant1, behind sw", "plant1", "at plant1 (behind sw)"}, {"behind sw", "", "behind sw"},
+		{"rack 3", "plant1", "(rack 3)"}, {"plant10", "plant1", "(plant10)"}, {"plant1", "", "(plant1)"},
+	} {
+		if got := where(c[0], c[1]); got != c[2] {
+			t.Errorf("%q at site %q: got %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
 	for n, want := range map[int]string{-1: "", 0: "", 1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: "13th", 21: "21st", 102: "102nd", 111: "111th", 113: "113th"} {
 		if got := nth(n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)

@@ -28,8 +28,8 @@ var Values = []Value{
 	{Name: "many", Example: "true", Means: "it is about more than one"},
 	{Name: "noun", Example: "devices", Means: "what they are: devices, checks if there are several of one device, troubles if one is Sereno's own"},
 	{Name: "state", Example: "down", Means: "what all of them are: down, degraded, flapping, in trouble if they differ, open if one is Sereno's own"},
-	{Name: "group", Example: "behind core-sw1", Means: "what they share"},
-	{Name: "where", Example: "behind core-sw1", Means: "the same as the end of a sentence: at plant1, behind core-sw1"},
+	{Name: "group", Example: "plant1, behind core-sw1", Means: "what they share"},
+	{Name: "where", Example: "at plant1 (behind core-sw1)", Means: "the same as the end of a sentence"},
 	{Name: "began", Example: "03:12:04 CET", Means: "when the first of them began"},
 	{Name: "over_count", Example: "5", Means: "how many of them are over"},
 	{Name: "all_over", Example: "true", Means: "all of them are"},
@@ -152,7 +152,7 @@ func flatten(f Facts) map[string]any {
 		"noun":            noun(f.Incidents),
 		"state":           state(f.Incidents),
 		"group":           plain(f.Group, maxName),
-		"where":           where(plain(f.Group, maxName)),
+		"where":           where(plain(f.Group, maxName), plain(first.Site, maxName)),
 		"began":           c.at(began),
 		"over_count":      over,
 		"all_over":        count > 0 && over == count,
@@ -283,14 +283,21 @@ func state(in []Incident) string {
 	return state
 }
 
-// where makes the end of a sentence of what a group shares.
-func where(group string) string {
-	for _, begin := range []string{"behind ", "at ", "in ", "on ", "with "} {
-		if group == "" || strings.HasPrefix(group, begin) {
-			return group
+// where makes the end of a sentence of what a group shares: "at plant2 (behind
+// core-sw1)".
+func where(group, site string) string {
+	if rest, ok := strings.CutPrefix(group, site); ok && site != "" {
+		if rest == "" {
+			return "at " + site
+		}
+		if rest, ok := strings.CutPrefix(rest, ", "); ok {
+			return "at " + site + " (" + rest + ")"
 		}
 	}
-	return "at " + group
+	if group == "" || strings.HasPrefix(group, "behind ") {
+		return group
+	}
+	return "(" + group + ")"
 }
 
 // looks draws looks, and counts those at the end that had no answer.
