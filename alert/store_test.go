@@ -119,6 +119,9 @@ func inStore(t *testing.T, o *office) {
 }
 
 func TestAChannelThatFailsForAnHourInTheRealStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes thousands of transactions to a real disk")
+	}
 	quiet := hour(t, nil, inStore)
 	times := hour(t, fates["asks for 30 s"], inStore)
 	if !slices.Equal(quiet, times) {
