@@ -306,11 +306,28 @@ func (f *foreman) advance(ctx context.Context, to sereno.Instant) error {
 	return nil
 }
 
+// eachDevice goes through the devices as they were before what is not yet taken
+// in.
 func (f *foreman) eachDevice(ctx context.Context, do func(d sereno.Device, about match.Subject)) error {
+	were := map[sereno.DeviceID]sereno.Device{}
+	f.mu.Lock()
+	for _, n := range slices.Backward(f.news) {
+		for _, d := range n.before {
+			were[d.ID] = d
+		}
+	}
+	f.mu.Unlock()
 	for d, err := range f.store.AllDevices(ctx) {
 		if err != nil {
 			return fmt.Errorf("find the devices under maintenance: %w", err)
 		}
+		if was, ok := were[d.ID]; ok {
+			delete(were, d.ID)
+			d = was
+		}
+		do(d, match.Of(&d, nil))
+	}
+	for _, d := range were { // they are gone by now
 		do(d, match.Of(&d, nil))
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,9 +15,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"sereno"
 	"sereno/alert"
 	"sereno/maintenance"
+	"sereno/match"
 	"sereno/store"
 )
 
@@ -369,4 +373,133 @@ func BenchmarkAHundredThousandInOneWindow(b *testing.B) {
 			}
 		}
 	}
+}
+
+// Whatever happens in whatever order, and whenever it is killed: who is under
+// what is what a walk from minute to minute says.
+func TestTheForemanAgreesWithAWalk(t *testing.T) {
+	pool := []maintenance.Window{
+		daily, whole,
+		plant("daily", "FREQ=HOURLY;INTERVAL=3", "2026-11-01T01:20", 40*time.Minute), // the same name
+		plant("often", "FREQ=MINUTELY;INTERVAL=50", "2026-11-01T00:10", 20*time.Minute),
+		{Name: "other", Match: `site == "plant2"`, RRule: "FREQ=DAILY;BYHOUR=0,5,11;COUNT=4", Start: "2026-11-01T00:30", Length: 2 * time.Hour},
+	}
+	tags := []string{"site:plant1", "site:plant2"}
+	b := newSite(t)
+	rapid.Check(t, func(r *rapid.T) {
+		books := func() (windows []maintenance.Window) {
+			for _, i := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(pool)-1), 0, 3, func(i int) string { return pool[i].Name }).Draw(r, "windows") {
+				windows = append(windows, pool[i])
+			}
+			return windows
+		}
+		b.foreman, b.now, b.path, b.windows = nil, night, filepath.Join(t.TempDir(), "maintenance"), books()
+		type place struct {
+			device sereno.DeviceID
+			window string
+		}
+		walked := map[place][]sereno.Instant{} // minutes
+		living := map[sereno.DeviceID]sereno.Device{}
+		var ever []sereno.DeviceID
+		defer func() {
+			for id := range living {
+				if _, err := b.store.RemoveDevice(t.Context(), id, b.now); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}()
+		known := b.foremanKnows()
+		walk := func(minutes int) {
+			for range minutes {
+				for _, c := range known {
+					if _, _, in := c.At(b.now); !in {
+						continue
+					}
+					for id, d := range living {
+						if c.Covers(match.Of(&d, nil)) {
+							walked[place{id, c.Name}] = append(walked[place{id, c.Name}], b.now)
+						}
+					}
+				}
+				b.now = b.now.Add(time.Minute)
+			}
+		}
+		b.start()
+		for i := range rapid.IntRange(1, 12).Draw(r, "turns") {
+			minutes := rapid.IntRange(1, 400).Draw(r, "minutes")
+			walk(minutes)
+			if rapid.Bool().Draw(r, "awake") { // else it gets round to it later
+				b.step()
+			}
+			var some sereno.Device
+			for id := range living { // the first
+				if some.ID == 0 || id < some.ID {
+					some = living[id]
+				}
+			}
+			switch what := rapid.SampledFrom([]string{"add", "retag", "remove", "book", "kill", "off"}).Draw(r, "what"); {
+			case what == "add" || some.ID == 0 && what != "kill" && what != "book" && what != "off":
+				d := b.add(fmt.Sprint("d", i), rapid.SampledFrom(tags).Draw(r, "tag"))
+				living[d.ID], ever = d, append(ever, d.ID)
+				b.step()
+			case what == "retag":
+				living[some.ID] = b.retag(some, rapid.SampledFrom(tags).Draw(r, "tag"))
+			case what == "remove":
+				b.remove(some)
+				delete(living, some.ID)
+			case what == "book":
+				b.book(books()...)
+				known = b.foremanKnows()
+			case what == "kill":
+				b.start()
+			default:
+				b.windows = books() // the file was changed meanwhile
+				walk(rapid.IntRange(0, 3000).Draw(r, "off"))
+				b.start()
+				known = b.foremanKnows()
+			}
+		}
+		b.step()
+
+		list, err := b.store.Maintained(t.Context(), append(ever, 0), 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := map[place][]sereno.Instant{}
+		for _, m := range list {
+			end := m.End
+			if end == 0 {
+				end = b.now
+			}
+			for at := m.Begin; at < end-1; at = at.Add(time.Minute) { // to the microsecond: what begins and ends at once has one
+				written[place{m.Device, m.Window}] = append(written[place{m.Device, m.Window}], at)
+			}
+		}
+		for at := range maps.Keys(written) {
+			slices.Sort(written[at])
+			written[at] = slices.Compact(written[at])
+		}
+		for at := range written {
+			if !slices.Equal(written[at], walked[at]) {
+				r.Fatalf("device %d under %s:\nwritten %v\nwalked  %v", at.device, at.window, written[at], walked[at])
+			}
+		}
+		for at := range walked {
+			if written[at] == nil {
+				r.Fatalf("device %d was under %s, and nothing of it is written", at.device, at.window)
+			}
+		}
+	})
+}
+
+// foremanKnows are the windows as they are now.
+func (b *buildingSite) foremanKnows() (list []*maintenance.Calendar) {
+	for _, w := range b.windows {
+		c, err := w.Compile()
+		if err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, c)
+	}
+	return list
 }
