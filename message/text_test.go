@@ -179,8 +179,14 @@ func TestLengths(t *testing.T) {
 		}
 	}
 	for _, c := range [][3]string{
-		{"", "", ""}, {"", "plant1", ""}, {"plant1", "plant1", "at plant1"}, {"plant1, behind sw", "plant1", "at plant1 (behind sw)"}, {"behind sw", "", "behind sw"},
-		{"rack 3", "plant1", "(rack 3)"}, {"plant10", "plant1", "(plant10)"}, {"plant1", "", "(plant1)"},
+		{"", "", ""},
+		{"", "plant1", ""},
+		{"plant1", "plant1", "at plant1"},
+		{"plant1, behind sw", "plant1", "at plant1 (behind sw)"},
+		{"behind sw", "", "behind sw"},
+		{"rack 3", "plant1", "(rack 3)"},
+		{"plant10", "plant1", "(plant10)"},
+		{"plant1", "", "(plant1)"},
 	} {
 		if got := where(c[0], c[1]); got != c[2] {
 			t.Errorf("%q at site %q: got %q, want %q", c[0], c[1], got, c[2])
