@@ -91,7 +91,7 @@ type Listener interface {
 
 // An Answer is what somebody wants done with an incident.
 type Answer struct {
-	Action   string // acknowledge, snooze
+	Action   string // acknowledge, unacknowledge, snooze
 	Incident sereno.IncidentID
 	For      time.Duration // of a snooze
 	Who      string        // "telegram: anna"
