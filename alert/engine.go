@@ -49,7 +49,7 @@ type Engine struct {
 	parcels map[DeliveryID]*parcel            // what waits
 	queues  map[string]*queue                 // by channel
 	bases   map[string]map[sereno.Instant]int // of the groups, by policy and key, and how many share them
-	groups  map[string]*parcel                // what others may join, by channel and key
+	groups  map[string][]*parcel              // what others may join, by channel and key, the latest last
 	timers  timers
 
 	changedThreads  map[sereno.IncidentID]Record // those that are done, as they were; an empty Doc for the others
@@ -66,7 +66,7 @@ func NewEngine(l Loaded, p *Plan, now sereno.Instant) *Engine {
 	e := &Engine{
 		plan: p, now: now, cursor: l.Cursor, committedCursor: l.Cursor, lastID: l.LastID,
 		threads: map[sereno.IncidentID]*thread{}, checks: map[threadKey]*thread{}, parcels: map[DeliveryID]*parcel{},
-		queues: map[string]*queue{}, bases: map[string]map[sereno.Instant]int{}, groups: map[string]*parcel{},
+		queues: map[string]*queue{}, bases: map[string]map[sereno.Instant]int{}, groups: map[string][]*parcel{},
 		changedThreads: map[sereno.IncidentID]Record{}, changedParcels: map[DeliveryID]*parcel{},
 	}
 	for _, r := range l.Alerts {
@@ -122,16 +122,14 @@ func (e *Engine) reload(d Delivery) {
 	for _, i := range p.Items {
 		e.index(p, i)
 	}
-	e.queue(p.Channel).add(p)
+	q := e.queue(p.Channel)
+	q.add(p)
+	_, p.stoodIn = slices.BinarySearch(q.StoodIn, p.ID)
 	e.watch(p)
-	if len(p.threads) > 0 && p.Event != notify.Digest && p.Tries == 0 {
+	if len(p.threads) > 0 && p.Event != notify.Digest && p.Tries == 0 && p.alike() {
 		t := p.threads[0]
-		group := ""
-		if c := t.course(p.Policy); c != nil {
-			group = c.Group
-		}
-		p.group = groupOf(&p.Delivery, group)
-		e.groups[p.group] = p
+		p.group = groupOf(&p.Delivery, t.groupBy(p.Items[0].Incident, p.Policy))
+		e.groups[p.group] = append(e.groups[p.group], p)
 	}
 }
 
@@ -244,7 +242,11 @@ func (e *Engine) take(c *Change) {
 // reopen goes on with a thread whose trouble is back.
 func (e *Engine) reopen(t *thread, in sereno.Incident) {
 	if len(t.waiting) > 0 {
-		t.Past = append(t.Past, &episode{t.Incident.ID, t.Ears})
+		past := &episode{t.Incident.ID, t.Ears, map[string]string{}}
+		for _, c := range t.Courses {
+			past.Groups[c.Policy] = c.Group
+		}
+		t.Past = append(t.Past, past)
 	} else if t.Incident.ID != t.ID {
 		delete(e.threads, t.Incident.ID)
 	}
@@ -298,11 +300,7 @@ func (e *Engine) update(t *thread, c *Change, in sereno.Incident) {
 	}
 	switch {
 	case in.Under != 0 && was.Under == 0:
-		for _, p := range slices.Clone(t.waiting) {
-			if one := t.ear(in.ID, p.Channel); p.tells(in.ID) && p.open() && one != nil && !one.Told {
-				e.takeOut(p, in.ID, fmt.Sprintf("some of it hangs on incident %d, which is told instead", in.Under))
-			}
-		}
+		e.takeBack(t)
 	case in.Under == 0 && was.Under != 0:
 		t.Round++
 		for _, c := range t.Courses {
@@ -317,6 +315,22 @@ func (e *Engine) update(t *thread, c *Change, in sereno.Incident) {
 		}
 	}
 	e.advance(t)
+}
+
+// takeBack takes out of what waits what is told of a trouble that turned out to
+// hang on another. Who knows of it already, or may, hears on.
+func (e *Engine) takeBack(t *thread) {
+	in := t.Incident.ID
+	reason := fmt.Sprintf("some of it hangs on incident %d, which is told instead", t.Incident.Under)
+	for _, one := range t.Ears {
+		mine := slices.DeleteFunc(slices.Clone(t.waiting), func(p *parcel) bool { return p.Channel != one.Channel || !p.tells(in) })
+		if one.Told || t.Resolved != "" || slices.ContainsFunc(mine, func(p *parcel) bool { return !p.open() }) {
+			continue
+		}
+		for _, p := range mine {
+			e.takeOut(p, in, reason)
+		}
+	}
 }
 
 // assign gives a thread a course for every policy that speaks of it.
@@ -398,7 +412,7 @@ func (e *Engine) advance(t *thread) {
 	if t.Snoozed != nil && e.now >= t.Snoozed.Until && t.Ended == 0 {
 		e.wakeUp(t)
 	}
-	if a := t.Acknowledged; a != nil && a.Until != 0 && e.now >= a.Until {
+	if a := t.Acknowledged; a != nil && a.Until != 0 && e.now >= a.Until && t.Ended == 0 {
 		t.Acknowledged = nil
 		e.touch(t)
 	}
@@ -420,6 +434,9 @@ func (e *Engine) advance(t *thread) {
 	} else {
 		why, until := e.held(t)
 		soonest(until)
+		if t.Snoozed != nil {
+			soonest(t.Snoozed.Until)
+		}
 		if t.Acknowledged != nil {
 			soonest(t.Acknowledged.Until)
 		}
@@ -599,11 +616,12 @@ const acknowledgedBy = "acknowledged by "
 
 // hold notes that something fell due while it was kept back.
 func (c *course) hold(at sereno.Instant, why string) {
+	if c.HeldFrom == 0 {
+		c.HeldWhy, c.HeldAll = why, !strings.HasPrefix(why, acknowledgedBy)
+	}
 	if c.HeldFrom == 0 || at < c.HeldFrom {
 		c.HeldFrom = at
 	}
-	c.HeldWhy = why
-	c.HeldAll = c.HeldAll || !strings.HasPrefix(why, acknowledgedBy)
 }
 
 // wakeUp ends a snooze: the next reminder comes at once.
@@ -806,6 +824,12 @@ func (e *Engine) Tried(now sereno.Instant, id DeliveryID, o Outcome) {
 		p.Unsure = p.Unsure || f.Unsure
 		p.Answer = f.Text
 		p.Next = at.Add(max(backOff(p.Tries, p.Key), f.After))
+		if q.Failing == 0 {
+			q.Failing = p.TriedAt
+			for _, one := range q.heap {
+				e.watch(one)
+			}
+		}
 		q.fail(p, at, f)
 		e.stain(p)
 		if e.plan.channels[p.Channel] == nil {
@@ -885,8 +909,7 @@ func (e *Engine) check(p *parcel) {
 	if c == nil || p.State != Waiting {
 		return
 	}
-	end := max(p.Due, p.Promised).Add(c.giveUp)
-	if e.now >= end && !p.flying {
+	if e.now >= max(p.Due, p.Promised).Add(c.giveUp) && !p.flying {
 		e.settle(p, Expired, 0, fmt.Sprintf("given up after %s: %s", sereno.FormatLength(c.giveUp), nothing(p.Answer)), e.now)
 		e.standIn(p)
 		e.deaf(p)
@@ -894,8 +917,25 @@ func (e *Engine) check(p *parcel) {
 	}
 	if e.now >= e.patience(p, c) {
 		e.standIn(p)
+		e.stood(p, true)
 	}
 	e.watch(p)
+}
+
+// stood notes whether a parcel was given to the fallback, as it is now.
+func (e *Engine) stood(p *parcel, is bool) {
+	c := e.plan.channels[p.Channel]
+	if p.stoodIn == is || is && (c == nil || c.Fallback == "") {
+		return
+	}
+	p.stoodIn, e.queuesChanged = is, true
+	q := e.queue(p.Channel)
+	i, _ := slices.BinarySearch(q.StoodIn, p.ID)
+	if is {
+		q.StoodIn = slices.Insert(q.StoodIn, i, p.ID)
+		return
+	}
+	q.StoodIn = slices.Delete(q.StoodIn, i, i+1)
 }
 
 func nothing(answer string) string {
@@ -922,12 +962,12 @@ func (e *Engine) watch(p *parcel) {
 		return
 	}
 	at := max(p.Due, p.Promised).Add(c.giveUp)
-	if patience := e.patience(p, c); c.Fallback != "" && patience > e.now {
-		at = min(at, patience)
+	if c.Fallback != "" && !p.stoodIn {
+		at = min(at, e.patience(p, c))
 	}
 	if p.alarm != at {
 		p.alarm = at
-		e.timers.add(timer{max(at, e.now+1), int64(p.ID), false})
+		e.timers.add(timer{at, int64(p.ID), false})
 	}
 }
 
@@ -947,6 +987,9 @@ func (e *Engine) standIn(p *parcel) {
 		if one != nil && one.For != p.Channel && t.knows(i.Incident, c.Fallback) {
 			continue // it hears of it by itself
 		}
+		if kind := i.kind(); kind != "opened" && kind != "reminder" && !t.knows(i.Incident, c.Fallback) {
+			continue // it refused what this goes on about
+		}
 		w := telling{
 			event: p.Event, occasion: i.Occasion, policy: e.policy(p.Policy), course: t.course(p.Policy), step: p.Step,
 			reminder: p.Reminder, last: p.Last, by: p.By, note: p.Note, was: p.Was, held: p.Held, due: e.now, from: p,
@@ -963,6 +1006,18 @@ func (e *Engine) standIn(p *parcel) {
 			w.event = notify.Reminder
 		}
 		e.tell(t, i.Incident, c.Fallback, w)
+	}
+	for in := range p.each() {
+		t := e.threads[in]
+		if t == nil || t.ears(in) == nil || t.Incident.ID == in && t.Ended == 0 && t.Resolved == "" || !t.knows(in, c.Fallback) {
+			continue
+		}
+		if one := t.ear(in, c.Fallback); one.For == p.Channel {
+			// It was over when that channel should have told it.
+			e.tell(t, in, c.Fallback, telling{
+				event: notify.Closed, occasion: "closed", policy: e.policy(one.Policy), course: t.course(one.Policy), due: e.now, from: p,
+			})
+		}
 	}
 }
 

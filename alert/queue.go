@@ -35,6 +35,7 @@ type parcel struct {
 	withdraw map[sereno.IncidentID]bool // what is to be taken out of it
 	reason   string                     // why, for a person
 	alarm    sereno.Instant             // when it is checked next
+	stoodIn  bool                       // its channel's fallback was given it
 }
 
 // What a parcel tells of an incident.
@@ -96,7 +97,8 @@ type queue struct {
 	Sent      []sereno.Instant `json:"sent,omitempty"` // the latest, at most storm+1
 	Storm     sereno.Instant   `json:"storm"`          // when the next digest is due; 0: no storm
 	Count     int              `json:"count,omitempty"`
-	Digest    DeliveryID       `json:"digest,omitempty"` // the one that gathers
+	Digest    DeliveryID       `json:"digest,omitempty"`   // the one that gathers
+	StoodIn   []DeliveryID     `json:"stood_in,omitempty"` // what the fallback was given, while it waits
 
 	name   string
 	heap   parcels
@@ -216,9 +218,6 @@ func (q *queue) hold(p *parcel) sereno.Instant {
 // fail notes a try that failed. While it is one message alone that does, it may
 // be that message's fault, and others are not held up by more than a moment.
 func (q *queue) fail(p *parcel, at sereno.Instant, f *notify.Failure) {
-	if q.Failing == 0 {
-		q.Failing = p.TriedAt
-	}
 	q.Many = q.Many || f.After > 0 || q.Fails > 0 && q.Failed != p.ID
 	q.Fails++
 	q.Failed, q.Answer = p.ID, f.Text

@@ -3,6 +3,7 @@ package alert
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"sereno"
 	"sereno/notify"
@@ -28,7 +29,7 @@ type telling struct {
 // in the digest of a storm, with others of its group, or in one of its own.
 func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling) {
 	one := t.hear(in, channel)
-	if slices.Contains(one.Said, w.occasion) {
+	if slices.Contains(one.Said, w.occasion) || slices.Contains(one.Said, "closed") {
 		return
 	}
 	if !t.knows(in, channel) {
@@ -99,12 +100,14 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 		group += "\x00" + strconv.FormatInt(int64(in), 10)
 	}
 	name := groupOf(&d, group)
-	if g := e.groups[name]; g != nil && g.open() && g.Tries == 0 && g.Due >= e.now && g.Due <= w.due && !t.isBehind(channel, g) {
-		e.put(g, item)
-		return
+	for _, g := range slices.Backward(e.groups[name]) {
+		if g.open() && g.Tries == 0 && g.Due >= e.now && g.Due <= w.due && !t.isBehind(channel, g) {
+			e.put(g, item)
+			return
+		}
 	}
 	p := e.post(d, name)
-	e.groups[name] = p
+	e.groups[name] = append(e.groups[name], p)
 	e.put(p, item)
 	e.press(q, e.now)
 }
@@ -113,6 +116,26 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 func groupOf(d *Delivery, group string) string {
 	return d.Channel + "\x00" + string(d.Event) + "\x00" + d.Policy + "\x00" + strconv.Itoa(d.Step) + "\x00" + strconv.Itoa(d.Reminder) + "\x00" +
 		strconv.Itoa(int(d.Was)) + "\x00" + d.By + "\x00" + d.Note + "\x00" + d.Held + "\x00" + d.For + "\x00" + group
+}
+
+// alike reports whether all that a parcel tells is of one sort: only then may
+// others join it.
+func (p *parcel) alike() bool {
+	for i := range p.Items {
+		if p.Items[i].sort() != p.Items[0].sort() {
+			return false
+		}
+	}
+	return true
+}
+
+// sort is an occasion without what counts how often there was one.
+func (i Item) sort() string {
+	if kind := i.kind(); kind == "changed" || kind == "acknowledged" {
+		return kind
+	}
+	sort, _, _ := strings.Cut(i.Occasion, "+")
+	return sort
 }
 
 // join adds a line to a message about the same incident that waits for that
@@ -149,6 +172,9 @@ func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *tellin
 	p.Reminder = max(p.Reminder, w.reminder)
 	p.Last = p.Last || w.last
 	e.put(p, item)
+	if !p.alike() {
+		e.leave(p)
+	}
 	if w.event == notify.Closed && p.lasting == 0 && p.Event != notify.Digest {
 		p.Event, p.By, p.Note = notify.Closed, w.by, w.note
 	}
@@ -159,9 +185,8 @@ func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *tellin
 		q.add(p)
 		e.watch(p)
 	}
-	if c := e.plan.channels[channel]; c != nil && e.now >= e.patience(p, c) {
-		e.standIn(p)
-	}
+	e.stood(p, false)
+	e.check(p)
 	return true
 }
 
@@ -219,16 +244,22 @@ func (e *Engine) settle(p *parcel, s State, into DeliveryID, answer string, at s
 	if answer != "" || s == Delivered {
 		p.Answer = answer
 	}
-	q := e.queue(p.Channel)
-	q.remove(p)
+	e.queue(p.Channel).remove(p)
+	e.stood(p, false)
 	delete(e.parcels, p.ID)
-	if e.groups[p.group] == p {
-		delete(e.groups, p.group)
-	}
+	e.leave(p)
 	for _, t := range p.threads {
 		t.waiting = slices.DeleteFunc(t.waiting, func(o *parcel) bool { return o == p })
 	}
 	e.stain(p)
+}
+
+// leave lets nothing join a parcel any more.
+func (e *Engine) leave(p *parcel) {
+	list := slices.DeleteFunc(e.groups[p.group], func(o *parcel) bool { return o == p })
+	if e.groups[p.group] = list; len(list) == 0 {
+		delete(e.groups, p.group)
+	}
 }
 
 // takeOut takes what is told of an incident out of a message that waits.
@@ -257,15 +288,16 @@ func (e *Engine) finish() {
 		d := p.Delivery
 		d.Items = nil
 		other := e.post(d, p.group)
-		if e.groups[p.group] == p {
-			e.groups[p.group] = other
-		}
+		grouped := slices.Contains(e.groups[p.group], p)
 		if q := e.queue(p.Channel); q.Digest == p.ID {
 			q.Digest, e.queuesChanged = other.ID, true
 		}
 		e.settle(p, Merged, other.ID, p.reason, e.now)
 		for _, i := range rest {
 			e.put(other, i)
+		}
+		if grouped {
+			e.groups[p.group] = append(e.groups[p.group], other)
 		}
 		if other.lasting == 0 && other.Event == notify.Opened {
 			other.Event = notify.Closed

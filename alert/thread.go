@@ -60,6 +60,7 @@ type whom struct {
 type episode struct {
 	Incident sereno.IncidentID `json:"incident"`
 	Ears     []*ear            `json:"ears,omitempty"`
+	Groups   map[string]string `json:"groups,omitempty"` // in which it was told, by policy
 }
 
 // An ear is what a channel was told, or is to be told, of one incident.
@@ -164,6 +165,19 @@ func (t *thread) course(policy string) *course {
 	return nil
 }
 
+// groupBy returns the group in which an incident is told by a policy.
+func (t *thread) groupBy(in sereno.IncidentID, policy string) string {
+	for _, p := range t.Past {
+		if p.Incident == in {
+			return p.Groups[policy]
+		}
+	}
+	if c := t.course(policy); c != nil {
+		return c.Group
+	}
+	return ""
+}
+
 // ears returns who knows of one incident of the thread.
 func (t *thread) ears(in sereno.IncidentID) *[]*ear {
 	if in == t.Incident.ID {
@@ -254,7 +268,7 @@ func (t *thread) record(done bool) Record {
 
 // reset lets a course begin anew.
 func (c *course) reset() {
-	*c = course{Policy: c.Policy, Over: c.Over}
+	*c = course{Policy: c.Policy, Over: c.Over, Group: c.Group}
 }
 
 // due returns when a step, or its next reminder, is due; ok is false if nothing
