@@ -26,6 +26,7 @@ type Channel struct {
 	Name          string
 	Kind          string          // telegram
 	Settings      json.RawMessage // of the kind, its secrets filled in
+	Hidden        []string        // settings that came from elsewhere (${env:…}) and are not shown, besides the kind's secrets
 	Fallback      string          // the channel that gets what this one did not take; ""
 	FallbackAfter time.Duration   // 0: 2 min
 	GiveUp        time.Duration   // 0: 24 h

@@ -400,7 +400,7 @@ func (b *rulebook) adopt(d draft) {
 			r.Position = i + 1
 			if r.Channel != nil {
 				c := *r.Channel
-				c.Settings, _, r.Secrets = divide(c.Settings, b.secrets(c.Kind))
+				c.Settings, _, r.Secrets = divide(c.Settings, append(slices.Clone(b.secrets(c.Kind)), c.Hidden...))
 				r.Channel = &c
 			}
 		}

@@ -137,7 +137,7 @@ func ofFile() alert.Book {
 	return alert.Book{
 		Channels: []alert.Channel{
 			{Name: "ops", Kind: "line", Settings: json.RawMessage(`{"chat":"1","token":"s3cret"}`), FromFile: true},
-			{Name: "mend", Kind: "program", Settings: json.RawMessage(`{"token":"s3cret"}`), FromFile: true},
+			{Name: "mend", Kind: "program", Settings: json.RawMessage(`{"chat":"s3cret","token":"s3cret"}`), Hidden: []string{"token", "chat"}, FromFile: true},
 		},
 		Policies: []alert.Policy{{Name: "core", Match: `importance == "critical"`, Continue: true, FromFile: true, Steps: []alert.Step{{Channels: []string{"ops"}}}}},
 		Windows:  []maintenance.Window{{Name: "sunday", RRule: "FREQ=WEEKLY;BYDAY=SU", Start: "2026-11-01T02:00", Zone: "Europe/Berlin", Length: 2 * time.Hour}},
@@ -254,7 +254,7 @@ func TestWhatTheFileManagesIsReadOnly(t *testing.T) {
 			s.says(s.do(409, "POST", strings.TrimSuffix(folder, "/"), body), "the configuration file has a", "already: choose another name")
 		}
 	}
-	s.says(s.do(200, "GET", "/api/channels", ""), `"secrets":["token"]`, `"settings":{"chat":"1"}`)
+	s.says(s.do(200, "GET", "/api/channels", ""), `"secrets":["token"]`, `"settings":{"chat":"1"}`, `"secrets":["token","chat"]`)
 	s.says(s.do(200, "GET", "/api/kinds", ""), `"channels":[{"name":"line","secrets":["token","headers"]},{"name":"program"`)
 	s.says(s.do(422, "POST", "/api/channels", `{"name":"mine","kind":"program","settings":{"token":"x"}}`), "programs are run by channels of the configuration file only")
 }

@@ -249,7 +249,7 @@ func divide(settings json.RawMessage, secrets []string) (open, hidden json.RawMe
 }
 
 // aims are settings that say where a channel sends to.
-var aims = []string{"base_url", "url", "server", "host", "port", "tls", "ca"}
+var aims = []string{"base_url", "url", "host", "port", "tls", "ca"}
 
 // settle makes the settings that hold of those that were and those that are
 // wanted: a secret that is not mentioned stays, one that is null goes. A secret

@@ -105,7 +105,8 @@ func (a *alerting) channel(r *reader, n *yaml.Node, field string) {
 		names[i] = kind.Name()
 		keys = append(keys, key{kind.Name(), func(r *reader, v *yaml.Node) {
 			kinds = append(kinds, kind.Name())
-			c.Kind, c.Settings = kind.Name(), r.channelSettings(v, kind.Name())
+			c.Kind = kind.Name()
+			c.Settings, c.Hidden = r.channelSettings(v, kind.Name())
 		}})
 	}
 	before := len(r.mistakes)
@@ -134,23 +135,45 @@ func ofAnyChannel(field string) bool {
 }
 
 // channelSettings turns the settings of a channel into JSON. Texts may refer to
-// secrets.
-func (r *reader) channelSettings(n *yaml.Node, of string) json.RawMessage {
+// secrets; the settings in which one does are returned.
+func (r *reader) channelSettings(n *yaml.Node, of string) (settings json.RawMessage, referring []string) {
 	before := len(r.mistakes)
-	if resolve(n).Kind != yaml.MappingNode {
+	m := resolve(n)
+	if m.Kind != yaml.MappingNode {
 		r.wrong(n, "%s is a mapping of its settings, not %s", of, what(n))
-		return nil
+		return nil, nil
+	}
+	var bounded any
+	if aliased(n) && n.Load(&bounded) != nil { // such as an alias inside of what it stands for
+		r.wrong(n, "the settings of %s cannot be read", of)
+		return nil, nil
 	}
 	value := r.plain(n, of)
 	if len(r.mistakes) > before {
-		return nil
+		return nil, nil
 	}
 	raw, err := json.Marshal(value)
 	if err != nil {
 		r.wrong(n, "the settings of %s cannot be read: %s", of, err)
-		return nil
+		return nil, nil
 	}
-	return raw
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		if refers(m.Content[i+1]) {
+			referring = append(referring, m.Content[i].Value)
+		}
+	}
+	return raw, referring
+}
+
+// aliased reports whether a node has aliases.
+func aliased(n *yaml.Node) bool {
+	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, aliased)
+}
+
+// refers reports whether any text in a node stands elsewhere.
+func refers(n *yaml.Node) bool {
+	s := resolve(n)
+	return s.Kind == yaml.ScalarNode && reference.MatchString(s.Value) || slices.ContainsFunc(s.Content, refers)
 }
 
 // plain is a node as JSON has it: texts with what they refer to, numbers,

@@ -97,6 +97,7 @@ templates: {closed: {text: "{{name}}\n"}}
 			{
 				Name: "ops", Kind: "caller", Fallback: "other", FallbackAfter: 5 * time.Minute, GiveUp: 48 * time.Hour, FromFile: true,
 				Settings:  json.RawMessage(`{"chat":"-1001234","headers":{"X-Key":"from the environment"},"silent":true,"to":["a","b from the environment"],"token":"from a file","tries":3}`),
+				Hidden:    []string{"token", "to", "headers"},
 				Templates: map[string]alert.Template{"opened": {Title: "{{name}} is in trouble"}},
 			},
 			{Name: "other", Kind: "program", Settings: json.RawMessage(`{"token":"x"}`), FromFile: true},
@@ -157,6 +158,9 @@ func TestMistakesOfAlerting(t *testing.T) {
 			"f:4: token: ${file:/no/such} cannot be read: open /no/such: no such file or directory\n" +
 				"f:7: C: the environment has no variable NOT_SET_AT_ALL, which ${env:NOT_SET_AT_ALL} asks for",
 		},
+		{"an alias inside of itself", "channels:\n- name: ops\n  caller: &c {token: x, headers: *c}\n", `f:3: the settings of caller cannot be read`},
+		{"aliases without end", "channels:\n- name: ops\n  caller: {a: &a [x, x, x, x, x, x, x, x, x], b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a], c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b], d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c], e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d], f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e], g: [*f, *f, *f, *f, *f, *f, *f, *f, *f]}\n", `f:3: the settings of caller cannot be read`},
+		{"a key given twice among settings", "channels:\n- name: ops\n  caller:\n    token: x\n    token: y\n", `f:5: "token" is given twice in caller; the first is on line 4`},
 		{"no name", "channels:\n- caller: {token: x}\n", `f:2: a channel needs a name`},
 		{"names are given once", ops + "policies:\n- name: a\n  match: own\n- name: a\n", `f:5: there is another policy with the name "a"`},
 		{

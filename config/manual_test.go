@@ -13,6 +13,7 @@ import (
 	"sereno/match"
 	"sereno/notify"
 	"sereno/notify/all"
+	"sereno/probe"
 )
 
 var (
@@ -116,5 +117,15 @@ func TestThePoliciesOfTheManual(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheExampleOfTheManual(t *testing.T) {
+	c, err := Load("../docs/example.yaml", []probe.Kind{echo{}}, all.Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 || len(c.Alerting.Channels) != 1 || c.Alerting.Channels[0].Kind != "dashboard" {
+		t.Errorf("it reaches %+v, warned of %v", c.Alerting.Channels, c.Warnings)
 	}
 }
