@@ -54,6 +54,7 @@ type Engine struct {
 
 	changedThreads  map[sereno.IncidentID]Record // those that are done, as they were; an empty Doc for the others
 	changedParcels  map[DeliveryID]*parcel
+	standing        []*parcel // which a fallback is given at present
 	torn            []*parcel // from which something is to be taken out
 	queuesChanged   bool
 	committedCursor int64
@@ -126,9 +127,9 @@ func (e *Engine) reload(d Delivery) {
 	q.add(p)
 	_, p.stoodIn = slices.BinarySearch(q.StoodIn, p.ID)
 	e.watch(p)
-	if len(p.threads) > 0 && p.Event != notify.Digest && p.Tries == 0 && p.alike() {
+	if len(p.threads) > 0 && p.Event != notify.Digest && p.Tries == 0 && p.For == "" && p.alike() {
 		t := p.threads[0]
-		p.group = groupOf(&p.Delivery, t.groupBy(p.Items[0].Incident, p.Policy))
+		p.group = groupOf(&p.Delivery, p.Items[0].Incident, t.groupBy(p.Items[0].Incident, p.Policy))
 		e.groups[p.group] = append(e.groups[p.group], p)
 	}
 }
@@ -1019,6 +1020,10 @@ func (e *Engine) standIn(p *parcel) {
 			})
 		}
 	}
+	for _, one := range e.standing {
+		e.leave(one)
+	}
+	e.standing = nil
 }
 
 // ordered returns all threads, by ID.

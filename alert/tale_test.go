@@ -30,20 +30,23 @@ type drawer struct {
 	records    map[sereno.IncidentID]alert.Record
 	deliveries map[alert.DeliveryID]alert.Delivery
 	audit      []sereno.Audit
+
+	fresh map[sereno.IncidentID]bool // records and deliveries that were written of late
+	news  map[alert.DeliveryID]bool
 }
 
 func newDrawer() *drawer {
-	return &drawer{records: map[sereno.IncidentID]alert.Record{}, deliveries: map[alert.DeliveryID]alert.Delivery{}}
+	return &drawer{records: map[sereno.IncidentID]alert.Record{}, deliveries: map[alert.DeliveryID]alert.Delivery{}, fresh: map[sereno.IncidentID]bool{}, news: map[alert.DeliveryID]bool{}}
 }
 
 func (d *drawer) keep(b *alert.Batch) {
 	d.cursor = max(d.cursor, b.Cursor)
 	for _, r := range b.Alerts {
-		d.records[r.ID] = r
+		d.records[r.ID], d.fresh[r.ID] = r, true
 	}
 	for _, one := range b.Deliveries {
 		one.Items = slices.Clone(one.Items)
-		d.deliveries[one.ID] = one
+		d.deliveries[one.ID], d.news[one.ID] = one, true
 		d.last = max(d.last, one.ID)
 	}
 	d.audit = append(d.audit, b.Audit...)

@@ -96,10 +96,7 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 		d.For = w.from.Channel
 		group += "\x00for " + strconv.FormatInt(int64(w.from.ID), 10)
 	}
-	if w.event == notify.Acknowledged {
-		group += "\x00" + strconv.FormatInt(int64(in), 10)
-	}
-	name := groupOf(&d, group)
+	name := groupOf(&d, in, group)
 	for _, g := range slices.Backward(e.groups[name]) {
 		if g.open() && g.Tries == 0 && g.Due >= e.now && g.Due <= w.due && !t.isBehind(channel, g) {
 			e.put(g, item)
@@ -108,12 +105,19 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 	}
 	p := e.post(d, name)
 	e.groups[name] = append(e.groups[name], p)
+	if w.from != nil {
+		e.standing = append(e.standing, p)
+	}
 	e.put(p, item)
 	e.press(q, e.now)
 }
 
-// groupOf is what deliveries share that may be one.
-func groupOf(d *Delivery, group string) string {
+// groupOf is what deliveries share that may be one. An acknowledgement is of one
+// incident.
+func groupOf(d *Delivery, in sereno.IncidentID, group string) string {
+	if d.Event == notify.Acknowledged {
+		group += "\x00" + strconv.FormatInt(int64(in), 10)
+	}
 	return d.Channel + "\x00" + string(d.Event) + "\x00" + d.Policy + "\x00" + strconv.Itoa(d.Step) + "\x00" + strconv.Itoa(d.Reminder) + "\x00" +
 		strconv.Itoa(int(d.Was)) + "\x00" + d.By + "\x00" + d.Note + "\x00" + d.Held + "\x00" + d.For + "\x00" + group
 }
