@@ -428,7 +428,7 @@ func (d *Desk) SetBook(ctx context.Context, p *Plan) error {
 			d.engine.SetPlan(d.o.Now(), p)
 		}
 		d.listen()
-		d.guard.review = 0
+		d.guard.review, d.guard.next = 0, 0
 		return nil
 	})
 }
