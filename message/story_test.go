@@ -56,10 +56,10 @@ func core(opened, closed string) Incident {
 	return in
 }
 
-// many are n access points at a site, a second after each other.
-func many(n int, opened string) (list []Incident) {
+// many are n access points at a site, a tenth of a second after each other.
+func many(n int) (list []Incident) {
 	for i := range n {
-		in := core(opened, "")
+		in := core("03:12:04", "")
 		in.ID, in.Device = sereno.IncidentID(100+i), sereno.DeviceID(100+i)
 		in.Opened = in.Opened.Add(time.Duration(i) * 100 * time.Millisecond)
 		in.Name, in.Site, in.Severity = fmt.Sprintf("ap-%02d", i+1), "plant2", sereno.SeverityMedium
@@ -113,15 +113,15 @@ func stories() map[string]Facts {
 	hostile.Site, hostile.Reason = "a\u2028b", strings.Repeat("long ", 2000)
 	hostile.Check, hostile.BehindNames, hostile.Behind = "icmp\n", []string{"\u2066x\u2069", "\xff"}, 2
 
-	partly := many(37, "03:12:04")
+	partly := many(37)
 	for i := range 5 {
 		partly[36-i].Closed = partly[36-i].Opened.Add(4 * time.Second)
 	}
-	recovered := many(3, "03:12:04")
+	recovered := many(3)
 	for i := range recovered {
 		recovered[i].Closed = at("03:15:26").Add(time.Duration(i) * time.Second)
 	}
-	storm := append(many(22, "03:12:04"), back)
+	storm := append(many(22), back)
 	storm[0] = full
 	storm[3].Closed = at("03:13:04")
 
@@ -156,11 +156,11 @@ func stories() map[string]Facts {
 		"a recovery after days":                      facts("closed", "11-23 08:00:10", core("21:15:00", "11-23 08:00:00")),
 		"a recovery after the turn of the year":      facts("closed", "00:00:10", core("2025-12-31 23:59:50", "00:00:05")),
 		"a device that was removed":                  facts("closed", "12:06:40", gone),
-		"many devices":                               with(facts("opened", "03:12:18", many(37, "03:12:04")...), func(f *Facts) { f.Group = "plant2" }),
-		"many devices behind one":                    with(facts("opened", "03:12:18", many(3, "03:12:04")...), func(f *Facts) { f.Group = "plant2, behind core-sw1" }),
+		"many devices":                               with(facts("opened", "03:12:18", many(37)...), func(f *Facts) { f.Group = "plant2" }),
+		"many devices behind one":                    with(facts("opened", "03:12:18", many(3)...), func(f *Facts) { f.Group = "plant2, behind core-sw1" }),
 		"many devices, some of them back already":    with(facts("opened", "03:12:18", partly...), func(f *Facts) { f.Group = "plant2" }),
-		"many devices, of which only some are known": with(facts("opened", "03:12:18", many(25, "03:12:04")...), func(f *Facts) { f.Group, f.Count, f.Over = "plant2", 2800, 12 }),
-		"a reminder of many":                         with(facts("reminder", "03:22:18", many(3, "03:12:04")...), func(f *Facts) { f.Group, f.Reminder, f.Reminders = "plant2", 1, 3 }),
+		"many devices, of which only some are known": with(facts("opened", "03:12:18", many(25)...), func(f *Facts) { f.Group, f.Count, f.Over = "plant2", 2800, 12 }),
+		"a reminder of many":                         with(facts("reminder", "03:22:18", many(3)...), func(f *Facts) { f.Group, f.Reminder, f.Reminders = "plant2", 1, 3 }),
 		"many are back":                              with(facts("closed", "03:15:40", recovered...), func(f *Facts) { f.Group = "plant2" }),
 		"a digest":                                   with(facts("digest", "03:14:04", storm...), func(f *Facts) { f.Count, f.Over = 312, 40 }),
 		"acknowledged": with(facts("acknowledged", "03:15:04", core("03:12:04", "")), func(f *Facts) {

@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func flatten(f Facts) map[string]any {
 	for _, in := range f.Incidents {
 		began = min(began, in.Opened)
 	}
-	for name, value := range map[string]any{
+	maps.Copy(v, map[string]any{
 		"event":           plain(f.Event, 20),
 		"severity":        f.Severity.String(),
 		"count":           count,
@@ -175,9 +176,7 @@ func flatten(f Facts) map[string]any {
 		"now":             c.at(f.Now),
 		"url":             plain(f.Open, maxURL),
 		"acknowledge_url": plain(f.Acknowledge, maxURL),
-	} {
-		v[name] = value
-	}
+	})
 	if f.Was == first.Trouble.String() { // its severity changed
 		v["was"] = ""
 	}
