@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -182,6 +183,36 @@ func TestOnlyWhatIsCommittedIsSent(t *testing.T) {
 		if o.desk.Stuck() != "" {
 			t.Errorf("all goes out, and the desk says %q", o.desk.Stuck())
 		}
+	})
+}
+
+func TestAnOutboxThatFailsNowAndThenLosesNothingAndRepeatsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "a", "b")
+		dice := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex
+		unlucky := func(often int, err error) func() error {
+			return func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				if dice.IntN(often) == 0 {
+					return err
+				}
+				return nil
+			}
+		}
+		o.memory.broken = unlucky(3, errors.New("the database cannot be reached"))
+		o.memory.lost = unlucky(3, errors.New("the connection broke before the answer came"))
+		o.open()
+		defer o.stop()
+		for i := 1; i <= 300; i++ {
+			in := o.down(i)
+			time.Sleep(time.Duration(i*i%20_000) * time.Millisecond)
+			o.up(in)
+		}
+		time.Sleep(time.Hour)
+		o.allTold("a")
+		o.allTold("b")
 	})
 }
 

@@ -30,6 +30,7 @@ type memory struct {
 	audit      []sereno.Audit
 	last       alert.DeliveryID
 	broken     func() error // asked before anything is done; nil: it works
+	lost       func() error // asked when it is done: the answer; nil: that it is
 	desk       *alert.Desk
 }
 
@@ -155,6 +156,9 @@ func (m *memory) Promise(_ context.Context, b *alert.Batch) error {
 		}
 	}
 	m.audit = append(m.audit, b.Audit...)
+	if m.lost != nil {
+		return m.lost()
+	}
 	return nil
 }
 
