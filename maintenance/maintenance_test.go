@@ -3,6 +3,7 @@ package maintenance
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,4 +150,24 @@ func TestWallClockTimesStayPut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A calendar is asked by many at once, about now and about other times.
+func TestManyAsk(t *testing.T) {
+	c := compile(t, window("FREQ=DAILY", "2026-01-01T02:00", "Europe/Berlin", hour))
+	var many sync.WaitGroup
+	for i := range 8 {
+		many.Go(func() {
+			for k := range 2000 {
+				day := time.Date(2026, 1, 1+(k*(i+1))%3000, 0, 0, 0, 0, c.zone)
+				at := sereno.At(day.Add(time.Hour))
+				begin, end, ok := c.Next(at)
+				if b, e, in := c.At(begin); !ok || !in || b != begin || e != end || end.Sub(begin) != hour {
+					t.Errorf("after %s: %s to %s, %v", at, begin, end, ok)
+					return
+				}
+			}
+		})
+	}
+	many.Wait()
 }
