@@ -127,11 +127,12 @@ func (o *office) up(in sereno.Incident) {
 // events are what messages say, in order: "opened 1".
 func events(list []arrival) (words []string) {
 	for _, a := range list {
-		word := string(a.Event)
+		var word strings.Builder
+		word.WriteString(string(a.Event))
 		for _, in := range a.Incidents {
-			word += fmt.Sprintf(" %d", in.ID)
+			word.WriteString(fmt.Sprintf(" %d", in.ID))
 		}
-		words = append(words, word)
+		words = append(words, word.String())
 	}
 	return words
 }

@@ -56,17 +56,18 @@ type story struct {
 	again    int
 	againIn  time.Duration
 	severity map[sereno.IncidentID]sereno.Severity
+	threads  map[sereno.IncidentID]sereno.IncidentID // of those that are remembered
 }
 
 // story asks the Engine.
 func (d *Desk) story(r *rules, del Delivery, now sereno.Instant) story {
-	s := story{rules: r, delivery: del, now: now, because: d.because(now, del), shut: d.shut, severity: map[sereno.IncidentID]sereno.Severity{}}
+	s := story{rules: r, delivery: del, now: now, because: d.because(now, del), shut: d.shut, severity: map[sereno.IncidentID]sereno.Severity{}, threads: map[sereno.IncidentID]sereno.IncidentID{}}
 	for i, id := range del.Incidents() {
 		a, ok := d.engine.Alert(id)
 		if !ok {
 			continue
 		}
-		s.severity[id] = a.SeverityIn(del.Policy)
+		s.severity[id], s.threads[id] = a.SeverityIn(del.Policy), a.ID
 		if i == 0 {
 			s.thread, s.again, s.againIn = a.ID, a.Again, a.AgainIn
 		}
@@ -84,6 +85,10 @@ func (d *Desk) compose(ctx context.Context, s story) (notify.Message, error) {
 			m.Key = s.delivery.Key
 			if s.thread != 0 && s.delivery.Event != notify.Digest {
 				m.Thread = notify.ThreadOf(s.thread)
+			}
+			for i := range m.Incidents {
+				id := m.Incidents[i].ID
+				m.Incidents[i].Thread = notify.ThreadOf(cmp.Or(s.threads[id], id))
 			}
 			m.Count = f.Count
 			return m, nil
@@ -276,7 +281,7 @@ func incidentFor(in message.Incident, now sereno.Instant) notify.Incident {
 		n.Under = &in.Under
 	}
 	if in.Name != "" {
-		n.Device = &notify.Device{ID: in.Incident.Device, Name: in.Name, Address: in.Address, Tags: slices.Clip(append([]string{}, in.Tags...))}
+		n.Device = &notify.Device{ID: in.Device, Name: in.Name, Address: in.Address, Tags: append([]string{}, in.Tags...)}
 	}
 	return n
 }
