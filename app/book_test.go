@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +55,27 @@ func (l line) Open(settings json.RawMessage, o notify.Options) (notify.Channel, 
 	return &openLine{s.Token}, nil
 }
 
+// A far end takes what it is sent, unless the channel is called mend.
+type far struct{ asked []string }
+
+func (f *far) Test(_ context.Context, channel, who, via string) (string, error) {
+	f.asked = append(f.asked, who+" "+via)
+	switch channel {
+	case "ops":
+		return "200 OK: thanks, " + who + " by " + via, nil
+	case "mend":
+		return "", &notify.Failure{Class: notify.Refused, Text: "401 Unauthorized: no such bot"}
+	}
+	return "", sereno.Errorf(sereno.NotFound, "there is no channel called %q", channel)
+}
+
+func (f *far) Health(context.Context) ([]alert.ChannelHealth, error) {
+	return []alert.ChannelHealth{
+		{Channel: "ops", Delivered: 1_000_000},
+		{Channel: "mend", Waiting: 3, Refusing: true, Failing: 2_000_000, Answer: "401 Unauthorized"},
+	}, nil
+}
+
 // A shelf is a rulebook over a real store, behind the API.
 type shelf struct {
 	*rulebook
@@ -92,7 +115,7 @@ func (s *shelf) start(file alert.Book) {
 	if _, err := s.Load(s.t.Context(), file); err != nil {
 		s.t.Fatal(err)
 	}
-	s.Handler = api.New(api.Options{Facts: s.facts, Rulebook: s.rulebook, Channels: s.kinds, Now: func() sereno.Instant { return s.now }, Log: log})
+	s.Handler = api.New(api.Options{Facts: s.facts, Rulebook: s.rulebook, Senders: &far{}, Channels: s.kinds, Now: func() sereno.Instant { return s.now }, Log: log})
 }
 
 // do sends a request, requires the code of the answer, and returns its text.
@@ -257,6 +280,39 @@ func TestWhatTheFileManagesIsReadOnly(t *testing.T) {
 	s.says(s.do(200, "GET", "/api/channels", ""), `"secrets":["token"]`, `"settings":{"chat":"1"}`, `"secrets":["token","chat"]`)
 	s.says(s.do(200, "GET", "/api/kinds", ""), `"channels":[{"name":"line","secrets":["token","headers"]},{"name":"program"`)
 	s.says(s.do(422, "POST", "/api/channels", `{"name":"mine","kind":"program","settings":{"token":"x"}}`), "programs are run by channels of the configuration file only")
+}
+
+func TestChannelsAreTestedAndShowHowTheyAre(t *testing.T) {
+	s := newShelf(t, ofFile())
+	s.do(201, "POST", "/api/channels", `{"name":"new","kind":"line","settings":{"token":"x"}}`)
+	s.says(s.do(200, "GET", "/api/channels/ops", ""), `"health":{"status":"ok","waiting":0`, `"delivered_at":"1970-01-01T00:00:01.000000Z"`)
+	s.says(s.do(200, "GET", "/api/channels", ""), `"status":"refusing","waiting":3`, `"last_answer":"401 Unauthorized"`)
+	if text := s.do(200, "GET", "/api/channels/new", ""); strings.Contains(text, "health") {
+		t.Errorf("nothing is known of it: %s", text)
+	}
+	s.says(s.do(200, "POST", "/api/channels/ops/test", `{}`), `"channel":"ops","taken":true,"answer":"200 OK: thanks, 192.0.2.7 by api"`)
+	s.says(s.do(200, "POST", "/api/channels/mend/test", ``), `"taken":false,"answer":"401 Unauthorized: no such bot"`)
+	s.says(s.do(404, "POST", "/api/channels/nobody/test", `{}`), "there is no channel called")
+}
+
+func TestPoliciesAreExplained(t *testing.T) {
+	s := newShelf(t, ofFile())
+	if _, err := s.facts.AddDevices(t.Context(), []sereno.Device{{
+		Name: "core-sw1", Address: "10.0.0.1", Importance: sereno.Critical, Checks: []sereno.Check{{Name: "icmp", Kind: "icmp", Policy: sereno.DefaultPolicy}},
+	}}, s.now); err != nil {
+		t.Fatal(err)
+	}
+	s.do(201, "POST", "/api/policies", `{"name":"night","match":"own","steps":[{"channels":["mend"]}]}`)
+	s.says(s.do(200, "GET", "/api/policies/explain?device=core-sw1&at=2026-11-21T20:00:00Z", ""),
+		`"device":"core-sw1","check":"icmp","status":"down","severity":"critical","held":""`, `"told":true`,
+		`"policy":"core","applies":true`, `"at":"2026-11-21T20:00:00.000000Z"`, `"channels":["ops"]`, `"policy":"night","applies":false`)
+	s.says(s.do(200, "GET", "/api/policies/explain?device=1&at=2026-11-22T01:30:00Z", ""), `"held":"maintenance sunday","held_until":"2026-11-22T03:00:00.000000Z"`)
+	s.says(s.do(200, "GET", "/api/policies/explain?status=storage", ""), `"device":"","check":"","status":"storage"`, `"held":"silence works"`, `"policy":"night","applies":true`)
+	s.says(s.do(200, "GET", "/api/policies/explain?device=core-sw1&severity=low", ""), `"severity":"low"`)
+	s.says(s.do(422, "GET", "/api/policies/explain", ""), "say which device is down")
+	s.says(s.do(422, "GET", "/api/policies/explain?device=core-sw1&status=storage", ""), "trouble of Sereno's own")
+	s.says(s.do(422, "GET", "/api/policies/explain?device=core-sw1&check=web", ""), "has no check called")
+	s.says(s.do(404, "GET", "/api/policies/explain?device=core", ""), "there is no device called")
 }
 
 func TestMistakesHaveTheirPlace(t *testing.T) {
@@ -441,4 +497,47 @@ func TestTheOrderOfPolicies(t *testing.T) {
 			r.Fatalf("run %d: shown %q, stored %q, want %q", run, got, stored, want)
 		}
 	})
+}
+
+// Whoever changes something at the same time as others loses nothing.
+func TestManyAuthorsAtOnce(t *testing.T) {
+	s := newShelf(t, ofFile())
+	var wg sync.WaitGroup
+	var failed atomic.Int64
+	try := func(err error) {
+		if err != nil {
+			failed.Add(1)
+			t.Log(err)
+		}
+	}
+	for i := range 4 {
+		wg.Go(func() {
+			by := api.Author{Who: "192.0.2.7", Via: "api"}
+			for k := range 5 {
+				policy := api.Rule{Position: 1, Policy: &alert.Policy{Name: fmt.Sprintf("p%d-%d", i, k)}}
+				_, err := s.Add(t.Context(), by, policy)
+				try(err)
+				policy.Policy = &alert.Policy{Name: fmt.Sprintf("q%d-%d", i, k)}
+				_, err = s.Replace(t.Context(), by, fmt.Sprintf("p%d-%d", i, k), policy)
+				try(err)
+				if k%2 == 0 {
+					try(s.Remove(t.Context(), by, api.RulePolicy, policy.Policy.Name))
+				}
+				try(s.Reload(t.Context(), ofFile(), func() error { return nil }))
+				for _, r := range s.Rules(api.RulePolicy) {
+					if r.Name() == "" {
+						t.Error("a rule without a name is shown")
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	entries, err := s.facts.Entries(t.Context(), "policy")
+	if err != nil || failed.Load() > 0 {
+		t.Fatal(err, failed.Load())
+	}
+	if rules := s.Rules(api.RulePolicy); len(rules) != 1+8 || len(entries) != 8 || len(s.Plan().Book.Policies) != 9 {
+		t.Errorf("%d are shown, %d stored, %d hold", len(rules), len(entries), len(s.Plan().Book.Policies))
+	}
 }

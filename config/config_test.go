@@ -372,9 +372,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("devices:\n - a\n#\n - b\n- c\nlisten: x\n...\n"))
 	f.Add([]byte("%YAML 1.1\n---\ndevices:\n  - {name: !x a}\n  - name: !!binary aGk=\n"))
 	f.Add([]byte("devices:\n  - checks:\n    - icmp: &s {size: 1, x: {1: 2, ? [a] : b}}\n    - icmp: *s\n  - checks: &c [*c]\n"))
+	f.Add([]byte("channels:\n  - {name: a, caller: {token: x, headers: {b: *c}}}\n  - name: b\n    program: &p {token: !x y, to: [1, 2.5, true, ~]}\npolicies:\n  - {name: p, steps: [{after: 5m, channels: [a, a, c]}, x], quiet: [{from: 1}], raise: [{}]}\ndevices:\n  - name: a\n  - name: b\nsilences: [{name: s, match: own, until: 2026-01-01}]\ntemplates: {opened: {title: \"{{#x\"}}\nzone: x\nmaintenance: [{length: 2h}, &m {rrule: x}, *m]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		whole, wholeErr := parse("f", text, kinds, nil, len(text)+1)
-		parts, partsErr := parse("f", text, kinds, nil, 1)
+		whole, wholeErr := parse("f", text, kinds, callers, len(text)+1)
+		parts, partsErr := parse("f", text, kinds, callers, 1)
 		if fmt.Sprint(wholeErr) != fmt.Sprint(partsErr) {
 			t.Fatalf("whole: %v\nin chunks: %v", wholeErr, partsErr)
 		}
