@@ -61,7 +61,7 @@ func views(t *testing.T, url, driver, dsn string) {
 	first1, second2 := alert.Item{Incident: 1, Occasion: "opened"}, alert.Item{Incident: 2, Occasion: "opened"}
 	must(t, s.Promise(t.Context(), &alert.Batch{Deliveries: []alert.Delivery{
 		{ID: 1, Channel: "mail", Event: notify.Opened, Items: []alert.Item{first1}, State: alert.Merged, Into: 2, Promised: ago(3 * time.Hour), SettledAt: ago(2 * time.Hour)},
-		{ID: 2, Channel: "mail", Event: notify.Digest, Items: []alert.Item{first1, second2}, Promised: ago(2 * time.Hour)},
+		{ID: 2, Channel: "mail", Event: notify.Digest, Items: []alert.Item{first1, second2, {Incident: 2, Occasion: "closed"}}, Promised: ago(2 * time.Hour)},
 		{ID: 3, Channel: "mail", Event: notify.Test, State: alert.Delivered, Promised: ago(time.Hour), SettledAt: ago(time.Hour)},
 	}}))
 	_, err = s.RemoveDevice(t.Context(), added[1].ID, ago(time.Hour))
@@ -96,11 +96,11 @@ func views(t *testing.T, url, driver, dsn string) {
 		},
 		{`SELECT device, address, check_name, measure, expected, seen, score, since, reason FROM active_anomalies`, nil},
 		{
-			`SELECT delivery, channel, event, step, state, merged_into, incident, occasion, device, check_name, trouble, subject, reason FROM alert_deliveries ORDER BY delivery, incident`,
+			`SELECT delivery, channel, event, step, state, merged_into, incident, occasions, device, check_name, trouble, subject, reason FROM alert_deliveries ORDER BY delivery, incident`,
 			[][]any{
 				{1, "mail", "opened", 1, "merged", 2, 1, "opened", "sw", "second", "down", nil, ""},
 				{2, "mail", "digest", 1, "waiting", nil, 1, "opened", "sw", "second", "down", nil, ""},
-				{2, "mail", "digest", 1, "waiting", nil, 2, "opened", nil, nil, "channel", "phone", "it answers 500"},
+				{2, "mail", "digest", 1, "waiting", nil, 2, "closed, opened", nil, nil, "channel", "phone", "it answers 500"},
 				{3, "mail", "test", 1, "delivered", nil, nil, nil, nil, nil, nil, nil, nil},
 			},
 		},

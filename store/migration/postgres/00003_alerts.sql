@@ -127,9 +127,11 @@ CREATE VIEW alert_deliveries AS
 SELECT y.id AS delivery, y.channel, y.event, y.policy, y.step + 1 AS step, y.reminder, CASE y.state WHEN 0 THEN 'waiting' WHEN 1 THEN 'delivered' WHEN 2 THEN 'refused'
         WHEN 3 THEN 'expired' WHEN 4 THEN 'merged' WHEN 5 THEN 'dropped' END AS state, nullif(y.into_id, 0) AS merged_into, nullif(y.stands_for, '') AS instead_of,
     timestamptz 'epoch' + nullif(y.promised_us, 0) * interval '1 microsecond' AS promised_at, timestamptz 'epoch' + nullif(y.due_us, 0) * interval '1 microsecond' AS due_at, timestamptz 'epoch' + nullif(y.tried_us, 0) * interval '1 microsecond' AS tried_at, timestamptz 'epoch' + nullif(y.settled_us, 0) * interval '1 microsecond' AS settled_at,
-    y.tries, y.answer, y.title, i.incident_id AS incident, i.occasion, d.name AS device, d.address, c.name AS check_name,
+    y.tries, y.answer, y.title, i.incident_id AS incident, i.occasions, d.name AS device, d.address, c.name AS check_name,
     CASE n.trouble WHEN 0 THEN 'down' WHEN 1 THEN 'degraded' WHEN 2 THEN 'flapping' WHEN 3 THEN 'isolated' WHEN 4 THEN 'storage' WHEN 5 THEN 'absent' WHEN 6 THEN 'socket'
         WHEN 7 THEN 'overload' WHEN 8 THEN 'clock' WHEN 9 THEN 'outbox' WHEN 10 THEN 'policy' WHEN 11 THEN 'channel' WHEN 12 THEN 'peer' END AS trouble,
     nullif(n.subject, '') AS subject, timestamptz 'epoch' + nullif(n.opened_us, 0) * interval '1 microsecond' AS opened_at, timestamptz 'epoch' + nullif(n.closed_us, 0) * interval '1 microsecond' AS closed_at, n.reason, y.promised_us, y.settled_us
-FROM deliveries y LEFT JOIN delivery_items i ON i.delivery_id = y.id LEFT JOIN incidents n ON n.id = i.incident_id
+FROM deliveries y LEFT JOIN (
+    SELECT delivery_id, incident_id, string_agg(occasion, ', ' ORDER BY occasion) AS occasions FROM delivery_items GROUP BY delivery_id, incident_id
+) i ON i.delivery_id = y.id LEFT JOIN incidents n ON n.id = i.incident_id
     LEFT JOIN devices d ON d.id = n.device_id LEFT JOIN checks c ON c.id = n.check_id;

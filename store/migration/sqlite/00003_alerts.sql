@@ -125,9 +125,11 @@ CREATE VIEW alert_deliveries AS
 SELECT y.id AS delivery, y.channel, y.event, y.policy, y.step + 1 AS step, y.reminder, CASE y.state WHEN 0 THEN 'waiting' WHEN 1 THEN 'delivered' WHEN 2 THEN 'refused'
         WHEN 3 THEN 'expired' WHEN 4 THEN 'merged' WHEN 5 THEN 'dropped' END AS state, nullif(y.into_id, 0) AS merged_into, nullif(y.stands_for, '') AS instead_of,
     strftime('%Y-%m-%dT%H:%M:%fZ', nullif(y.promised_us, 0) / 1e6, 'unixepoch') AS promised_at, strftime('%Y-%m-%dT%H:%M:%fZ', nullif(y.due_us, 0) / 1e6, 'unixepoch') AS due_at, strftime('%Y-%m-%dT%H:%M:%fZ', nullif(y.tried_us, 0) / 1e6, 'unixepoch') AS tried_at, strftime('%Y-%m-%dT%H:%M:%fZ', nullif(y.settled_us, 0) / 1e6, 'unixepoch') AS settled_at,
-    y.tries, y.answer, y.title, i.incident_id AS incident, i.occasion, d.name AS device, d.address, c.name AS check_name,
+    y.tries, y.answer, y.title, i.incident_id AS incident, i.occasions, d.name AS device, d.address, c.name AS check_name,
     CASE n.trouble WHEN 0 THEN 'down' WHEN 1 THEN 'degraded' WHEN 2 THEN 'flapping' WHEN 3 THEN 'isolated' WHEN 4 THEN 'storage' WHEN 5 THEN 'absent' WHEN 6 THEN 'socket'
         WHEN 7 THEN 'overload' WHEN 8 THEN 'clock' WHEN 9 THEN 'outbox' WHEN 10 THEN 'policy' WHEN 11 THEN 'channel' WHEN 12 THEN 'peer' END AS trouble,
     nullif(n.subject, '') AS subject, strftime('%Y-%m-%dT%H:%M:%fZ', nullif(n.opened_us, 0) / 1e6, 'unixepoch') AS opened_at, strftime('%Y-%m-%dT%H:%M:%fZ', nullif(n.closed_us, 0) / 1e6, 'unixepoch') AS closed_at, n.reason, y.promised_us, y.settled_us
-FROM deliveries y LEFT JOIN delivery_items i ON i.delivery_id = y.id LEFT JOIN incidents n ON n.id = i.incident_id
+FROM deliveries y LEFT JOIN (
+    SELECT delivery_id, incident_id, group_concat(occasion, ', ') AS occasions FROM delivery_items GROUP BY delivery_id, incident_id
+) i ON i.delivery_id = y.id LEFT JOIN incidents n ON n.id = i.incident_id
     LEFT JOIN devices d ON d.id = n.device_id LEFT JOIN checks c ON c.id = n.check_id;
