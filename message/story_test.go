@@ -177,6 +177,8 @@ func stories() map[string]Facts {
 		}),
 		"Sereno was off": facts("opened", "17:40:20",
 			ownTrouble(sereno.TroubleAbsent, "", "power loss or hard reset; 212 checks could not be seen", "03:12:05", "17:40:10")),
+		"Sereno was off, as the rules tell it": with(facts("closed", "17:40:20",
+			ownTrouble(sereno.TroubleAbsent, "", "it crashed or was killed; 4 checks could not be seen", "17:39:57", "17:40:10")), func(f *Facts) { f.Both = true }),
 		"Sereno was cut off": facts("opened", "12:10:00",
 			ownTrouble(sereno.TroubleIsolated, "", "no witness answers: 192.0.2.254, 2001:db8::1", "12:03:04", "12:09:44")),
 		"many troubles of different kinds": facts("opened", "12:03:14",

@@ -75,6 +75,9 @@ func newAlerts() *cobra.Command {
 				if err := printOpen(cmd, c); err != nil {
 					return err
 				}
+				if err := say(w, ""); err != nil {
+					return err
+				}
 			}
 			return printAlerts(w, list, open)
 		}),
