@@ -336,8 +336,39 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 	}
 	digest := e.digest(q, due, now)
 	for _, p := range list {
+		if p.Event == notify.Opened && p.Step == 0 && p.Reminder == 0 {
+			for _, t := range p.threads {
+				e.align(t, t.course(p.Policy), due)
+			}
+		}
 		e.pour(p, digest, now, "")
 	}
+}
+
+// align lets the ladders of those that are told in one digest count from there,
+// so that what follows comes together too.
+func (e *Engine) align(t *thread, c *course, due sereno.Instant) {
+	if c == nil || c.Base == 0 || c.HeldFrom != 0 {
+		return
+	}
+	pol := e.policy(c.Policy)
+	if pol == nil {
+		return
+	}
+	from := due.Add(-pol.GroupWait)
+	for i := range c.Paces {
+		switch p := &c.Paces[i]; {
+		case p.Fired == 0:
+			p.Shift = from.Sub(c.Base)
+		case pol.Steps[i].After == 0 && p.Reminded == 0:
+			p.Shift = from.Sub(p.Fired)
+		}
+		if at, _, ok := c.due(pol, i); ok && at < t.wake {
+			t.wake = max(at, e.now+1)
+			e.timers.add(timer{t.wake, int64(t.ID), true})
+		}
+	}
+	e.touch(t)
 }
 
 // digest makes an empty digest, which gathers what follows until it is sent.

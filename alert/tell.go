@@ -78,6 +78,9 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 				d.Policy = w.policy.Name
 			}
 			e.put(d, item)
+			if w.event == notify.Opened && w.step == 0 && w.reminder == 0 && w.from == nil {
+				e.align(t, w.course, d.Due)
+			}
 			return
 		}
 	}
