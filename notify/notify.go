@@ -57,6 +57,7 @@ const MaxIncidents = 100
 // An Incident as programs read it.
 type Incident struct {
 	ID       sereno.IncidentID  `json:"id"`
+	Thread   string             `json:"thread"` // of its trouble, see Message.Thread: where it began, and where it ends
 	Status   sereno.Trouble     `json:"status"`
 	Severity sereno.Severity    `json:"severity"`
 	Opened   sereno.Instant     `json:"opened"`

@@ -11,7 +11,7 @@ import (
 
 // Veil returns text without the secrets, in whichever of the usual ways they are
 // written (as they are, in URLs, in JSON, in base64). A secret that is a URL
-// keeps its host.
+// keeps its host, but for a part of it that looks like a token.
 func Veil(text string, secrets ...string) string { return veil(secrets).Replace(text) }
 
 const veiled = "[secret]"
@@ -49,9 +49,18 @@ func veil(secrets []string) *strings.Replacer {
 				}
 			}
 		}
-		if password, ok := u.User.Password(); ok {
+		if u.User != nil {
+			password, _ := u.User.Password()
 			add(password)
 			add(base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password)))
+			if password == "" { // then the name is what lets one in
+				add(u.User.Username())
+			}
+		}
+		for label := range strings.SplitSeq(u.Hostname(), ".") {
+			if random(label) {
+				add(label)
+			}
 		}
 	}
 	// "/" alone is the path of many an address and no secret.
@@ -63,4 +72,19 @@ func veil(secrets []string) *strings.Replacer {
 		pairs = append(pairs, word, veiled)
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+// random reports whether a part of a host's name looks as if it had been drawn,
+// as the endpoints of some services do: nobody is to guess them.
+func random(label string) bool {
+	digits, letters := 0, 0
+	for _, r := range label {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+			letters++
+		}
+	}
+	return len(label) >= 12 && digits >= 3 && letters >= 3
 }

@@ -27,8 +27,9 @@ const (
 	WebPatience = 10 * time.Second
 	// MaxReply is how much of an answer is read, in bytes.
 	MaxReply = 64 << 10
-	// MaxAfter bounds what a far end can ask for with Retry-After.
-	MaxAfter = 24 * time.Hour
+	// MaxAfter bounds what a far end can ask for with Retry-After: one mistaken
+	// answer must not silence a channel until its messages are given up.
+	MaxAfter = time.Hour
 
 	bodyPatience = 3 * time.Second // for the rest of an answer whose status is known
 )
@@ -48,7 +49,7 @@ type Web struct {
 // not.
 func NewWeb(o Options, roots *x509.CertPool, secrets ...string) *Web {
 	transport := &http.Transport{
-		Proxy:             http.ProxyFromEnvironment,
+		Proxy:             Proxy,
 		DialContext:       (&net.Dialer{Timeout: WebPatience}).DialContext,
 		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
@@ -66,6 +67,21 @@ func NewWeb(o Options, roots *x509.CertPool, secrets ...string) *Web {
 		veil:  veil(secrets),
 	}
 }
+
+// proxied keeps the address of a proxy, which has a password in it as a rule, out
+// of errors.
+func proxied(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		u, err := proxy(r)
+		if err != nil {
+			return nil, errors.New("the address of the proxy in HTTPS_PROXY or HTTP_PROXY is not a URL (a % in a password is written %25)")
+		}
+		return u, nil
+	}
+}
+
+// Proxy is http.ProxyFromEnvironment, with errors that hold no secret.
+var Proxy = proxied(http.ProxyFromEnvironment)
 
 // A Call is one request.
 type Call struct {
@@ -90,7 +106,8 @@ type Reply struct {
 // Post makes a call. Its error is a *Failure, nil exactly for an answer of 2xx;
 // the reply is there with both, as far as there was one. Too early, too many
 // (with Retry-After, which is obeyed), time-outs and the far end's own faults
-// are Passing; everything else of 4xx is Refused. Whoever could not be reached
+// are Passing, and so is what a proxy asks for; everything else of 4xx is Refused
+// (but see Doubt). Whoever could not be reached
 // surely has nothing; where all was written and no answer came, that is Unsure.
 func (w *Web) Post(ctx context.Context, c Call) (Reply, error) {
 	patience := cmp.Or(c.Patience, WebPatience)
@@ -151,14 +168,30 @@ func (w *Web) judge(r Reply) error {
 	}
 	f := &Failure{Text: w.said(r)}
 	switch {
+	case r.Status == http.StatusProxyAuthRequired:
+		f.Text = "407: the proxy (HTTPS_PROXY, HTTP_PROXY) wants a user and a password, or others than it got"
 	case r.Status == http.StatusRequestTimeout, r.Status == http.StatusTooEarly, r.Status == http.StatusTooManyRequests, r.Status >= 500:
 		f.After = retryAfter(r.Header, time.Now())
+		f.Unsure = r.Status == http.StatusGatewayTimeout // nobody knows what is behind the gateway
 	case r.Status == http.StatusMovedPermanently, r.Status == http.StatusPermanentRedirect:
 		f.Class, f.Text = Refused, fmt.Sprintf("%d %s: redirects are not followed; give the address that it leads to", r.Status, http.StatusText(r.Status))
 	case r.Status >= 400:
 		f.Class = Refused
 	default:
 		f.Text = fmt.Sprintf("%d %s: redirects are not followed", r.Status, http.StatusText(r.Status))
+	}
+	return f
+}
+
+// Doubt makes a refusal passing that the far end has not put into its own words:
+// a proxy, a portal, or a load balancer whose servers are just being replaced says
+// such things as well, and some time later it does not. It returns f.
+func Doubt(f *Failure, r Reply) *Failure {
+	switch r.Status {
+	case http.StatusForbidden, http.StatusNotFound, http.StatusUnavailableForLegalReasons:
+		if f.Class == Refused {
+			f.Class, f.Text = Passing, Cut(f.Text, MaxAnswer)+", but something on the way may have answered"
+		}
 	}
 	return f
 }
@@ -218,7 +251,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return After(seconds)
 	}
 	date, err := http.ParseTime(value)
@@ -241,7 +274,10 @@ func After(seconds float64) time.Duration {
 
 // Clean makes a text of the far end, or an error, fit to be shown: no secret, no
 // second line, no control or direction mark, at most MaxAnswer characters.
-func (w *Web) Clean(text string) string { return Cut(Line(w.veil.Replace(text)), MaxAnswer) }
+func (w *Web) Clean(text string) string {
+	// Once more at the end: what Line leaves out may have stood within a secret.
+	return Cut(w.veil.Replace(Line(w.veil.Replace(text))), MaxAnswer)
+}
 
 // Veil takes the secrets out of a text and leaves the rest as it is.
 func (w *Web) Veil(text string) string { return w.veil.Replace(text) }

@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -38,6 +40,7 @@ func TestAnswersAreClassified(t *testing.T) {
 		{403, "", "refused"},
 		{404, "", "refused"},
 		{405, "", "refused"},
+		{407, "", "passing"}, // a proxy's, not the far end's
 		{408, "", "passing"},
 		{410, "", "refused"},
 		{413, "", "refused"},
@@ -47,12 +50,14 @@ func TestAnswersAreClassified(t *testing.T) {
 		{429, "0.5", "passing after 500ms"},
 		{429, "soon", "passing"},
 		{429, "-7", "passing"},
-		{429, "99999999999999999999", "passing after 24h0m0s"},
+		{429, "99999999999999999999", "passing after 1h0m0s"}, // a whole day's messages are not given up for it
+		{429, "1e400", "passing after 1h0m0s"},
 		{429, "NaN", "passing"},
 		{500, "", "passing"},
 		{503, "120", "passing after 2m0s"},
 		{503, "Sat, 21 Nov 2026 12:00:40 GMT", "passing after 40s"},
 		{503, "Sat, 21 Nov 2026 11:00:00 GMT", "passing"},
+		{504, "", "passing, unsure"}, // whoever is behind the gateway may have it
 		{599, "", "passing"},
 		{404, "30", "refused"},
 	} {
@@ -78,7 +83,7 @@ func TestAnswersAreClassified(t *testing.T) {
 					got += " after " + f.After.String()
 				}
 				if f.Unsure {
-					t.Errorf("an answer came, and it is unsure: %v", err)
+					got += ", unsure"
 				}
 				if !strings.HasPrefix(f.Text, fmt.Sprint(c.status)) {
 					t.Errorf("it does not say what was answered: %q", f.Text)
@@ -287,5 +292,39 @@ func TestSayingToNobody(t *testing.T) {
 	Say(ctx, "a\nb"+strings.Repeat("c", 1000))
 	if got := said(); !strings.HasPrefix(got, "a bc") || len([]rune(got)) != 2*MaxAnswer {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestARefusalInOtherWords(t *testing.T) {
+	for status, want := range map[int]Class{403: Passing, 404: Passing, 451: Passing, 400: Refused, 401: Refused, 413: Refused} {
+		f := Doubt(&Failure{Class: Refused, Text: "no"}, Reply{Status: status})
+		if f.Class != want || strings.HasPrefix(f.Text, "no, ") != (want == Passing) {
+			t.Errorf("%d: %+v", status, f)
+		}
+	}
+}
+
+// TestSecretsWhereNobodyLooksForThem: a name in a URL that is a token, a host
+// that is one, a password in the address of the proxy.
+func TestSecretsWhereNobodyLooksForThem(t *testing.T) {
+	w := NewWeb(Options{}, nil, "https://s3cr3t-token@eoq7abc1d2e3f4g.hooks.example.com/x")
+	for _, said := range []string{
+		"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("s3cr3t-token:")),
+		"who is s3cr3t-token?",
+		"there is no host called eoq7abc1d2e3f4g.hooks.example.com",
+		"who is s3cr3t\u00ad-token?", // what is left out of a text must not put a secret together
+	} {
+		if got := w.Clean(said); !strings.Contains(got, veiled) || strings.Contains(got, "s3cr3t-token") || strings.Contains(got, "eoq7abc") {
+			t.Errorf("%q is shown as %q", said, got)
+		}
+	}
+	if got := w.Clean("hooks.example.com"); got != "hooks.example.com" {
+		t.Errorf("the host is %q", got)
+	}
+	broken := proxied(func(*http.Request) (*url.URL, error) {
+		return nil, errors.New(`invalid proxy address "http://anna:hunter2%@proxy:3128": parse error`)
+	})
+	if _, err := broken(nil); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "HTTPS_PROXY") {
+		t.Errorf("a proxy that cannot be read: %v", err)
 	}
 }

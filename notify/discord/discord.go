@@ -89,7 +89,7 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 		ID string `json:"id"`
 	}
 	if reply.Status != http.StatusNoContent && (json.Unmarshal(reply.Body, &made) != nil || made.ID == "") {
-		return &notify.Failure{Text: c.web.Clean(fmt.Sprintf("%d, but not with the message that was made: %s", reply.Status, bytes.TrimSpace(reply.Body)))}
+		return &notify.Failure{Unsure: reply.Cut, Text: c.web.Clean(fmt.Sprintf("%d, but not with the message that was made: %s", reply.Status, bytes.TrimSpace(reply.Body)))}
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (c *channel) explain(reply notify.Reply, f *notify.Failure) error {
 		RetryAfter float64 `json:"retry_after"` // seconds
 	}
 	if json.Unmarshal(reply.Body, &said) != nil {
-		return f
+		return notify.Doubt(f, reply)
 	}
 	if reply.Status == http.StatusTooManyRequests && said.RetryAfter > 0 {
 		f.After = notify.After(said.RetryAfter) // more exact than the header

@@ -329,6 +329,9 @@ func (s suite) deadlines(t *testing.T) {
 				if f.Class != notify.Passing {
 					t.Errorf("a time-out is not passing: %v", err)
 				}
+				if _, web := d.far.(*httpFar); web && m == Trickles && s.f.Shaped && !f.Unsure {
+					t.Errorf("an answer that broke off may have been a yes, and it is sure: %v", f)
+				}
 				if m == Hangs && f.Unsure == s.f.Sure {
 					t.Errorf("a message that was sent and not answered: unsure is %v", f.Unsure)
 				}
@@ -585,7 +588,7 @@ func named(event notify.Event, name string) notify.Message {
 	opened := time.Date(2026, 11, 21, 11, 3, 4, 0, time.UTC)
 	device := &notify.Device{ID: 7, Name: name, Address: "192.0.2.1", Tags: []string{"site:plant1", name}}
 	incident := notify.Incident{
-		ID: 42, Status: sereno.TroubleDown, Severity: sereno.SeverityCritical,
+		ID: 42, Thread: "alert-42", Status: sereno.TroubleDown, Severity: sereno.SeverityCritical,
 		Opened: sereno.At(opened), Seconds: 202.25, Reason: "no answer from " + name, Device: device,
 	}
 	m := notify.Message{
@@ -609,6 +612,7 @@ func named(event notify.Event, name string) notify.Message {
 		m.Title = "3 devices are down, " + name + " among them"
 		second, third := incident, incident
 		second.ID, third.ID = 43, 44
+		second.Thread, third.Thread = "alert-43", "alert-44"
 		m.Incidents, m.Count = []notify.Incident{incident, second, third}, 3
 	case notify.Test:
 		m.Thread, m.Severity, m.Incident, m.Incidents, m.Count, m.Device = "", sereno.SeverityNone, nil, nil, 0, nil

@@ -129,7 +129,7 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 		ID string `json:"id"`
 	}
 	if json.Unmarshal(reply.Body, &made) != nil || made.ID == "" {
-		return &notify.Failure{Text: c.web.Clean(fmt.Sprintf("%d, but not with the message that was made (is base_url that of ntfy?): %s", reply.Status, bytes.TrimSpace(reply.Body)))}
+		return &notify.Failure{Unsure: reply.Cut, Text: c.web.Clean(fmt.Sprintf("%d, but not with the message that was made (is base_url that of ntfy?): %s", reply.Status, bytes.TrimSpace(reply.Body)))}
 	}
 	return nil
 }
@@ -142,6 +142,8 @@ func (c *channel) explain(reply notify.Reply, f *notify.Failure) error {
 	}
 	if json.Unmarshal(reply.Body, &said) == nil && said.Error != "" {
 		f.Text = c.web.Clean(fmt.Sprintf("%d %s: %s (code %d)", reply.Status, http.StatusText(reply.Status), said.Error, said.Code))
+	} else {
+		notify.Doubt(f, reply)
 	}
 	switch {
 	case said.Code == 42908:

@@ -4,6 +4,7 @@ package pagerduty
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,6 +39,7 @@ const (
 	maxSource    = 255
 	maxDetails   = 20_000
 	maxIncidents = 50
+	maxApart     = 20 // of so many incidents in one message each is an alert of its own
 )
 
 func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) {
@@ -77,9 +79,11 @@ type channel struct {
 // Send takes "success" for a yes. All messages of one thread are events of one
 // alert there: a recovery resolves it, an acknowledgement acknowledges it,
 // everything else triggers it, which for an open alert is an entry in its log.
-// Trouble that ended as one of several is resolved as well, for it may have been
-// told alone. All events may be repeated, which changes nothing there; but each
-// try goes on where the one before it ended, so that many do not take too long.
+// Of a message about several troubles each is an event of its own thread's alert,
+// so that it ends where it began; only what tells of very many is one alert, which
+// nothing resolves. All events may be repeated, which changes nothing there; but
+// each try goes on where the one before it ended, so that many do not take too
+// long.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
 	taken := c.progress.Taken(m.Key)
 	for _, e := range c.events(m) {
@@ -97,20 +101,84 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 }
 
 // events are what a message is to PagerDuty.
-func (c *channel) events(m notify.Message) []event {
-	e := c.write(m)
-	all := []event{e}
-	if m.Event != notify.Closed && m.Event != notify.Digest {
-		return all
-	}
-	e.Action = "resolve"
-	e.Payload.Details.Incidents = nil
-	for _, in := range m.Incidents {
-		if e.DedupKey = prefix + notify.ThreadOf(in.ID); in.Closed != 0 && e.DedupKey != all[0].DedupKey {
-			all = append(all, e)
+func (c *channel) events(m notify.Message) (all []event) {
+	whole := c.write(m)
+	if len(m.Incidents) < 2 && m.Count < 2 {
+		if len(m.Incidents) == 1 && m.Thread == "" {
+			whole.DedupKey = keyOf(threadOf(m.Incidents[0]))
 		}
+		return []event{whole}
+	}
+	latest := map[string]sereno.IncidentID{} // by thread: it may be down again
+	over := m.Count <= len(m.Incidents)
+	for _, in := range m.Incidents {
+		latest[threadOf(in)] = max(latest[threadOf(in)], in.ID)
+		over = over && in.Closed != 0
+	}
+	apart := m.Count <= maxApart
+	if !apart && m.Event != notify.Closed && !over {
+		all = append(all, whole)
+	}
+	for _, in := range m.Incidents {
+		e := c.one(m, whole, in)
+		if e.Action == "trigger" && !apart || latest[threadOf(in)] != in.ID {
+			continue
+		}
+		text := title(m) // of which this is one
+		if len(all) == 0 {
+			text = strings.TrimRight(text+"\n"+whole.Payload.Details.Text, "\n")
+		} else { // the first has it all
+			e.Payload.Details.Incidents = nil
+		}
+		e.Payload.Details.Text = text
+		all = append(all, e)
 	}
 	return all
+}
+
+// one is the event of one of a message's incidents.
+func (c *channel) one(m notify.Message, whole event, in notify.Incident) event {
+	e := whole
+	e.DedupKey = keyOf(threadOf(in))
+	e.Action = "trigger"
+	switch {
+	case m.Event == notify.Closed, in.Closed != 0:
+		e.Action = "resolve"
+	case m.Event == notify.Acknowledged:
+		e.Action = "acknowledge"
+	}
+	name := fmt.Sprintf("incident %d", in.ID)
+	e.Payload.Source, e.Payload.Component, e.Payload.Details.Tags = "sereno", "", nil
+	if d := in.Device; d != nil {
+		e.describe(*d)
+		if n := notify.Line(d.Name); n != "" {
+			name = n
+		}
+	}
+	e.Payload.Summary = notify.Cut(name, maxSource) + ": " + in.Status.String()
+	if reason := notify.Line(in.Reason); reason != "" {
+		e.Payload.Summary = notify.Cut(e.Payload.Summary+", "+reason, maxSummary)
+	}
+	e.Payload.Severity, e.Payload.Class = severityOf(in.Severity), in.Status.String()
+	return e
+}
+
+// describe says which device it is.
+func (e *event) describe(d notify.Device) {
+	if name := notify.Cut(notify.Line(d.Name), maxSource); name != "" {
+		e.Payload.Source = name
+	}
+	e.Payload.Component = notify.Cut(notify.Line(d.Address), maxSource)
+	e.Payload.Details.Tags = d.Tags
+}
+
+func title(m notify.Message) string {
+	title, _ := m.Parts()
+	return notify.Cut(title, maxSummary)
+}
+
+func threadOf(in notify.Incident) string {
+	return cmp.Or(in.Thread, notify.ThreadOf(in.ID))
 }
 
 func (c *channel) enqueue(ctx context.Context, e event) error {
@@ -129,6 +197,8 @@ func (c *channel) enqueue(ctx context.Context, e event) error {
 		f := notify.FailureOf(err)
 		if shaped && said.Status != "" {
 			f.Text = c.web.Clean(fmt.Sprintf("%d %s: %s", reply.Status, said.Status, strings.Join(append([]string{said.Message}, said.Errors...), "; ")))
+		} else {
+			notify.Doubt(f, reply)
 		}
 		if reply.Status == http.StatusTooManyRequests {
 			f.Text += ": too many events for this integration just now"
@@ -136,7 +206,7 @@ func (c *channel) enqueue(ctx context.Context, e event) error {
 		return f
 	}
 	if !shaped || said.Status != "success" {
-		return &notify.Failure{Text: c.web.Clean(fmt.Sprintf("%d, but not with PagerDuty's success: %s", reply.Status, bytes.TrimSpace(reply.Body)))}
+		return &notify.Failure{Unsure: reply.Cut, Text: c.web.Clean(fmt.Sprintf("%d, but not with PagerDuty's success: %s", reply.Status, bytes.TrimSpace(reply.Body)))}
 	}
 	return nil
 }
@@ -180,7 +250,7 @@ func (c *channel) write(m notify.Message) event {
 	e := event{
 		RoutingKey: c.RoutingKey, Action: "trigger", DedupKey: key(m), Client: "Sereno", ClientURL: m.Open,
 		Payload: payload{
-			Summary: notify.Cut(title, maxSummary), Source: "sereno", Severity: severityOf(m), Timestamp: sereno.At(m.At),
+			Summary: notify.Cut(title, maxSummary), Source: "sereno", Severity: severityOf(m.Severity), Timestamp: sereno.At(m.At),
 			Details: details{Event: m.Event, Delivery: m.Key, Incidents: m.Incidents[:min(len(m.Incidents), maxIncidents)], Count: m.Count},
 		},
 	}
@@ -197,11 +267,7 @@ func (c *channel) write(m notify.Message) event {
 		e.Payload.Details.Text = pieces[0]
 	}
 	if d := m.Device; d != nil {
-		if name := notify.Cut(notify.Line(d.Name), maxSource); name != "" {
-			e.Payload.Source = name
-		}
-		e.Payload.Component = notify.Cut(notify.Line(d.Address), maxSource)
-		e.Payload.Details.Tags = d.Tags
+		e.describe(*d)
 	}
 	if m.Incident != nil {
 		e.Payload.Class = m.Incident.Status.String()
@@ -217,13 +283,21 @@ func (c *channel) write(m notify.Message) event {
 // prefix begins every key, for an integration may have other senders.
 const prefix = "sereno/"
 
-// key is what PagerDuty knows an alert by: the thread, or what has none for
-// itself.
+// key is what PagerDuty knows the alert of a whole message by: the thread, or
+// what has none for itself. What tells of several is not over when the first of
+// them is.
 func key(m notify.Message) string {
-	k := prefix + m.Thread
-	if m.Thread == "" {
-		k = prefix + m.Key
+	switch {
+	case m.Thread == "":
+		return keyOf(m.Key)
+	case m.Count > 1:
+		return keyOf("group/" + m.Thread)
 	}
+	return keyOf(m.Thread)
+}
+
+func keyOf(of string) string {
+	k := prefix + of
 	if len(k) > maxKey {
 		sum := sha256.Sum256([]byte(k))
 		k = prefix + hex.EncodeToString(sum[:])
@@ -231,8 +305,8 @@ func key(m notify.Message) string {
 	return k
 }
 
-func severityOf(m notify.Message) string {
-	switch m.Severity {
+func severityOf(s sereno.Severity) string {
+	switch s {
 	case sereno.SeverityCritical:
 		return "critical"
 	case sereno.SeverityHigh:

@@ -3,9 +3,12 @@ package pagerduty
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sereno"
@@ -88,10 +91,6 @@ func TestOneAlertHasOneThread(t *testing.T) {
 			t.Errorf("%s is %s of %s", e, got.Action, got.DedupKey)
 		}
 	}
-	digest := c.write(notifytest.Message(notify.Digest))
-	if digest.Action != "trigger" || digest.DedupKey != "sereno/42-digest" {
-		t.Errorf("a digest is %s of %s", digest.Action, digest.DedupKey)
-	}
 	m := notifytest.Message(notify.Opened)
 	m.Thread = strings.Repeat("x", 300)
 	other := m
@@ -113,47 +112,137 @@ func TestSeverities(t *testing.T) {
 	}
 }
 
-func TestWhatEndsInADigestIsResolved(t *testing.T) {
-	var actions []string
-	failing := false
-	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// A desk of PagerDuty: what is open there, by key.
+type desk struct {
+	*httptest.Server
+	mu      sync.Mutex
+	open    map[string]string // summaries
+	actions []string
+	failing string // the key for which it fails once
+}
+
+func newDesk(t *testing.T) (*desk, notify.Channel) {
+	d := &desk{open: map[string]string{}}
+	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var e struct {
-			Action string `json:"event_action"`
-			Key    string `json:"dedup_key"`
+			Action  string `json:"event_action"`
+			Key     string `json:"dedup_key"`
+			Payload struct{ Summary string }
 		}
 		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
 			t.Error(err)
 		}
-		if failing && e.Key == "sereno/incident-43" {
-			failing = false
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.failing == e.Key {
+			d.failing = ""
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		actions = append(actions, e.Action+" "+e.Key)
+		d.actions = append(d.actions, e.Action+" "+e.Key)
+		switch e.Action {
+		case "trigger":
+			d.open[e.Key] = e.Payload.Summary
+		case "resolve":
+			delete(d.open, e.Key)
+		}
 		w.WriteHeader(http.StatusAccepted)
 		fmt.Fprint(w, `{"status":"success"}`)
 	}))
-	defer far.Close()
-	c, err := Kind{}.Open(json.RawMessage(settingsFor(far.URL)), notify.Options{})
+	t.Cleanup(d.Close)
+	c, err := Kind{}.Open(json.RawMessage(settingsFor(d.URL)), notify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := notifytest.Message(notify.Digest)
-	m.Incidents[1].Closed = m.Incidents[1].Opened + 1
-	failing = true
-	if err := c.Send(t.Context(), m); err == nil {
+	return d, c
+}
+
+// told is what is open and how often something was said since it was asked last.
+func (d *desk) told() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	said := len(d.actions)
+	d.actions = nil
+	return fmt.Sprint(said, " ", slices.Sorted(maps.Keys(d.open)))
+}
+
+func many(event notify.Event, incidents ...notify.Incident) notify.Message {
+	m := notifytest.Message(event)
+	m.Key = fmt.Sprint(event, len(incidents))
+	m.Incidents, m.Count, m.Incident = incidents, len(incidents), &incidents[0]
+	if m.Thread = incidents[0].Thread; event == notify.Digest {
+		m.Thread = ""
+	}
+	return m
+}
+
+func incident(id sereno.IncidentID, thread sereno.IncidentID, closed bool) notify.Incident {
+	in := notify.Incident{ID: id, Thread: notify.ThreadOf(thread), Severity: sereno.SeverityHigh, Opened: 1, Device: &notify.Device{Name: fmt.Sprint("host-", thread)}}
+	if closed {
+		in.Closed = 2
+	}
+	return in
+}
+
+func TestEachTroubleEndsWhereItBegan(t *testing.T) {
+	d, c := newDesk(t)
+	step := func(m notify.Message, want string) {
+		t.Helper()
+		if err := c.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.told(); got != want {
+			t.Errorf("%s: %s; wanted %s", m.Event, got, want)
+		}
+	}
+	group := many(notify.Opened, incident(1, 1, false), incident(2, 2, false), incident(3, 3, false))
+	d.failing = "sereno/incident-2"
+	if err := c.Send(t.Context(), group); err == nil {
 		t.Error("taken, although one of its events was not")
 	}
-	if err := c.Send(t.Context(), m); err != nil { // goes on, and repeats nothing
+	step(group, "3 [sereno/incident-1 sereno/incident-2 sereno/incident-3]") // goes on, and repeats nothing
+	if got := d.open["sereno/incident-2"]; !strings.Contains(got, "host-2") || strings.Contains(got, "host-1") {
+		t.Errorf("the alert of the second is called %q", got)
+	}
+	step(many(notify.Closed, incident(1, 1, true)), "1 [sereno/incident-2 sereno/incident-3]")
+	step(many(notify.Opened, incident(7, 3, false)), "1 [sereno/incident-2 sereno/incident-3]") // down again
+	// The third is down once more when a digest tells of its second end.
+	step(many(notify.Digest, incident(9, 3, false), incident(7, 3, true), incident(2, 2, true)), "2 [sereno/incident-3]")
+	step(many(notify.Digest, incident(9, 3, true), incident(4, 4, true)), "2 []") // good news rouses nobody
+}
+
+func TestMuchAtOnceIsOneAlert(t *testing.T) {
+	d, c := newDesk(t)
+	var down, up []notify.Incident
+	for i := range sereno.IncidentID(notify.MaxIncidents) {
+		down, up = append(down, incident(i+1, i+1, false)), append(up, incident(i+1, i+1, true))
+	}
+	if err := c.Send(t.Context(), many(notify.Opened, incident(5, 5, false))); err != nil {
 		t.Fatal(err)
 	}
-	m = notifytest.Message(notify.Closed)
-	m.Thread = notify.ThreadOf(42)
+	m := many(notify.Digest, down...)
+	m.Count = 10_000
 	if err := c.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	want := "trigger sereno/42-digest, resolve sereno/incident-43, resolve sereno/incident-42"
-	if got := strings.Join(actions, ", "); got != want {
-		t.Errorf("%s; wanted %s", got, want)
+	if got := d.told(); got != "2 [sereno/digest100 sereno/incident-5]" {
+		t.Error(got)
+	}
+	group := many(notify.Opened, down...) // its alert is not over when its first trouble is
+	if err := c.Send(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Send(t.Context(), many(notify.Closed, up[0])); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.told(); got != "2 [sereno/digest100 sereno/group/incident-1 sereno/incident-5]" {
+		t.Error(got)
+	}
+	if err := c.Send(t.Context(), many(notify.Closed, up...)); err != nil {
+		t.Fatal(err)
+	}
+	// What is one alert stays until somebody resolves it: others may not be over.
+	if got := d.told(); got != "100 [sereno/digest100 sereno/group/incident-1]" {
+		t.Error(got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"sereno/notify"
@@ -73,10 +74,13 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 		if why, ok := meanings[string(bytes.TrimSpace(reply.Body))]; ok {
 			f.Text += " (" + why + ")"
 		}
+		if !own(reply.Body) {
+			return notify.Doubt(f, reply)
+		}
 		return f
 	}
 	if got := bytes.TrimSpace(reply.Body); !yes(got) {
-		return &notify.Failure{Text: c.web.Clean(fmt.Sprintf("%d, but not with Slack's ok: %s", reply.Status, got))}
+		return &notify.Failure{Unsure: reply.Cut, Text: c.web.Clean(fmt.Sprintf("%d, but not with Slack's ok: %s", reply.Status, got))}
 	}
 	return nil
 }
@@ -85,6 +89,15 @@ func yes(body []byte) bool {
 	var said struct{ OK, Success bool }
 	return string(body) == "ok" || json.Unmarshal(body, &said) == nil && (said.OK || said.Success)
 }
+
+// own reports whether a refusal is in Slack's words: one, such as no_service; or
+// an object, as of those who took its messages over.
+func own(body []byte) bool {
+	var said map[string]any
+	return word.Match(bytes.TrimSpace(body)) || json.Unmarshal(body, &said) == nil
+}
+
+var word = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
 // meanings are the refusals that Slack documents, for people.
 var meanings = map[string]string{

@@ -81,6 +81,8 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 	}
 	if json.Unmarshal(reply.Body, &said) == nil && said.Error.Code != "" {
 		f.Text = c.web.Clean(fmt.Sprintf("%d %s: %s", reply.Status, said.Error.Code, said.Error.Message))
+	} else {
+		notify.Doubt(f, reply)
 	}
 	if why := meaning(said.Error.Code, reply.Status); why != "" {
 		f.Text += " (" + why + ")"

@@ -76,7 +76,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 // The names of a document.
 var (
 	deviceNames   = []string{"id", "name", "address", "tags"}
-	incidentNames = []string{"id", "status", "severity", "opened", "closed", "seconds", "reason", "under", "device"}
+	incidentNames = []string{"id", "thread", "status", "severity", "opened", "closed", "seconds", "reason", "under", "device"}
 	topNames      = []string{
 		"event", "delivery", "thread", "severity", "title", "text", "at", "last", "incident", "device", "incidents", "count", "links",
 	}

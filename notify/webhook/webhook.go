@@ -98,14 +98,17 @@ func (Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, error) 
 
 // secretsOf are the parts of a header that must not be shown again: all of it,
 // and what follows "Bearer ". A short value is a word such as "5" or "high",
-// which an answer may well have of its own.
+// which an answer may well have of its own, unless the header's name says that it
+// is a key.
 func secretsOf(name, value string) []string {
-	secret := strings.EqualFold(name, "Authorization")
+	name = strings.ToLower(name)
+	authorization := strings.Contains(name, "auth")
+	secret := authorization || slices.ContainsFunc([]string{"key", "token", "secret", "pass", "cookie"}, func(word string) bool { return strings.Contains(name, word) })
 	if !secret && (len(value) < 8 || strings.Contains(value, "{{")) {
 		return nil
 	}
 	parts := []string{value}
-	if _, credentials, ok := strings.Cut(value, " "); ok && secret {
+	if _, credentials, ok := strings.Cut(value, " "); ok && authorization {
 		parts = append(parts, strings.TrimSpace(credentials))
 	}
 	return parts
@@ -143,15 +146,20 @@ type channel struct {
 	headers  map[string]template
 }
 
-// Send takes any answer of 2xx for a yes and does not read what it says.
+// Send takes any answer of 2xx for a yes and does not read what it says. That
+// there is nothing at the URL may pass: a receiver is being replaced, and whoever
+// stands before it says so.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
 	body, header, err := c.write(m, time.Now())
 	if err != nil {
 		return err
 	}
-	_, err = c.web.Post(ctx, notify.Call{
+	reply, err := c.web.Post(ctx, notify.Call{
 		Method: c.settings.Method, URL: c.settings.URL, Header: header, Type: c.settings.ContentType, Body: body,
 	})
+	if reply.Status == http.StatusNotFound {
+		return notify.Doubt(notify.FailureOf(err), reply)
+	}
 	return err
 }
 
@@ -171,6 +179,9 @@ func (c *channel) write(m notify.Message, now time.Time) ([]byte, http.Header, e
 				return nil, nil, notify.Refuse("the body: %s", err)
 			}
 			body = []byte(text)
+			if isJSON(c.settings.ContentType) && !json.Valid(body) {
+				return nil, nil, notify.Refuse("the body: the template makes no JSON of this message; what may be missing is written in quotes")
+			}
 		}
 		for name, value := range c.headers {
 			text, err := value(values)

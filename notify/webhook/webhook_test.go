@@ -3,6 +3,8 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -86,10 +88,10 @@ func TestTheDocument(t *testing.T) {
 		`"title":"core-sw1 is back after 3 m 22 s",` +
 		`"text":"core-sw1 is back after 3 m 22 s\nlast looks: ......xxx\nno answer from core-sw1\n",` +
 		`"at":"2026-11-21T11:06:26.500000Z","last":false,` +
-		`"incident":{"id":42,"status":"down","severity":"critical","opened":"2026-11-21T11:03:04.000000Z",` +
+		`"incident":{"id":42,"thread":"alert-42","status":"down","severity":"critical","opened":"2026-11-21T11:03:04.000000Z",` +
 		`"closed":"2026-11-21T11:06:26.000000Z","seconds":202.25,"reason":"no answer from core-sw1","under":null},` +
 		`"device":{"id":7,"name":"core-sw1","address":"192.0.2.1","tags":["site:plant1","core-sw1"]},` +
-		`"incidents":[{"id":42,"status":"down","severity":"critical","opened":"2026-11-21T11:03:04.000000Z",` +
+		`"incidents":[{"id":42,"thread":"alert-42","status":"down","severity":"critical","opened":"2026-11-21T11:03:04.000000Z",` +
 		`"closed":"2026-11-21T11:06:26.000000Z","seconds":202.25,"reason":"no answer from core-sw1","under":null,` +
 		`"device":{"id":7,"name":"core-sw1","address":"192.0.2.1","tags":["site:plant1","core-sw1"]}}],"count":1,` +
 		`"links":{"open":"https://sereno.example/incidents/42","acknowledge":""}}`
@@ -107,6 +109,42 @@ func TestTheDocument(t *testing.T) {
 		if !strings.Contains(string(body), part) {
 			t.Errorf("a test has no %s: %s", part, body)
 		}
+	}
+}
+
+// TestWhatIsNotThereMayComeBack: a receiver that is being replaced is not found
+// for a while.
+func TestWhatIsNotThereMayComeBack(t *testing.T) {
+	for status, want := range map[int]notify.Class{404: notify.Passing, 401: notify.Refused, 403: notify.Refused, 410: notify.Refused, 422: notify.Refused} {
+		far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		err := open(t, `{"url": "`+far.URL+`"}`).Send(t.Context(), notifytest.Message(notify.Opened))
+		far.Close()
+		if f := notify.FailureOf(err); err == nil || f.Class != want {
+			t.Errorf("%d: %+v", status, f)
+		}
+	}
+}
+
+// TestABodyThatIsNoJSONIsNotSent: what no sample has shown is noticed in time.
+func TestABodyThatIsNoJSONIsNotSent(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }))
+	defer far.Close()
+	c := open(t, `{"url": "`+far.URL+`", "body": "{\"seconds\": {{^incident}}0{{/incident}}{{#incident}}{{^device}}{{seconds}}{{/device}}{{#device}}1{{#under}}2{{/under}}{{^under}},{{/under}}{{/device}}{{/incident}}}"}`)
+	f := notify.FailureOf(c.Send(t.Context(), notifytest.Message(notify.Opened)))
+	if f.Class != notify.Refused || !strings.Contains(f.Text, "no JSON") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestShortKeysAreSecret: an interface's key may be a word.
+func TestShortKeysAreSecret(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, r.Header.Get("X-Api-Key")+" is no key, priority "+r.Header.Get("X-Priority"), http.StatusUnauthorized)
+	}))
+	defer far.Close()
+	err := open(t, `{"url": "`+far.URL+`", "headers": {"X-Api-Key": "sesame", "X-Priority": "high"}}`).Send(t.Context(), notifytest.Message(notify.Opened))
+	if err == nil || strings.Contains(err.Error(), "sesame") || !strings.Contains(err.Error(), "priority high") {
+		t.Errorf("%v", err)
 	}
 }
 
