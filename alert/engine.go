@@ -127,9 +127,14 @@ func (e *Engine) reload(d Delivery) {
 	q.add(p)
 	_, p.stoodIn = slices.BinarySearch(q.StoodIn, p.ID)
 	e.watch(p)
+	e.offer(p)
+}
+
+// offer lets others of its group join a parcel that is of one sort.
+func (e *Engine) offer(p *parcel) {
 	if len(p.threads) > 0 && p.Event != notify.Digest && p.Tries == 0 && p.For == "" && p.alike() {
-		t := p.threads[0]
-		p.group = groupOf(&p.Delivery, p.Items[0].Incident, t.groupBy(p.Items[0].Incident, p.Policy))
+		in := p.Items[0].Incident
+		p.group = groupOf(&p.Delivery, in, e.threads[in].groupBy(in, p.Policy))
 		e.groups[p.group] = append(e.groups[p.group], p)
 	}
 }

@@ -295,7 +295,6 @@ func (e *Engine) finish() {
 		d := p.Delivery
 		d.Items = nil
 		other := e.post(d, p.group)
-		grouped := slices.Contains(e.groups[p.group], p)
 		if q := e.queue(p.Channel); q.Digest == p.ID {
 			q.Digest, e.queuesChanged = other.ID, true
 		}
@@ -303,12 +302,10 @@ func (e *Engine) finish() {
 		for _, i := range rest {
 			e.put(other, i)
 		}
-		if grouped {
-			e.groups[p.group] = append(e.groups[p.group], other)
-		}
 		if other.lasting == 0 && other.Event == notify.Opened {
 			other.Event = notify.Closed
 		}
+		e.offer(other)
 		e.after(p)
 	}
 }
