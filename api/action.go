@@ -20,8 +20,6 @@ import (
 // Alerts is the part of the running program that tells people of trouble.
 // Unavailable are its answers until it has read what it had promised.
 type Alerts interface {
-	// Alerts returns what is open.
-	Alerts(ctx context.Context) ([]alert.Alert, error)
 	// Alert returns the alert that an incident belongs to; NotFound if there is
 	// none, or none any more.
 	Alert(ctx context.Context, id sereno.IncidentID) (alert.Alert, error)

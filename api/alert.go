@@ -289,11 +289,11 @@ func (d *desk) incident(ctx context.Context, in *IncidentPath) (*answer[Incident
 		return nil, sereno.Errorf(sereno.NotFound, "there is no incident %d", id)
 	}
 	c := about[0]
-	var known []alert.Alert
-	if a, err := d.Alerts.Alert(ctx, id); err == nil {
-		known = append(known, a)
+	known := map[sereno.IncidentID]*alert.Alert{}
+	if a, err := d.Alerts.Alert(ctx, id); err == nil && a.Incident.ID == id {
+		known[id] = &a
 	}
-	doc := IncidentDetail{Incident: incidentDocument(c, newest(known), d.Now()), BehindNames: []string{}, Alerts: []Alert{}, Timeline: []AuditEntry{}}
+	doc := IncidentDetail{Incident: incidentDocument(c, known, d.Now()), BehindNames: []string{}, Alerts: []Alert{}, Timeline: []AuditEntry{}}
 	if c.Device != nil {
 		doc.Device = &IncidentDevice{c.Device.ID, c.Device.Name, c.Device.Address, c.Device.Importance, orEmpty(c.Device.Tags), c.Removed}
 	}
@@ -319,15 +319,6 @@ func (d *desk) incident(ctx context.Context, in *IncidentPath) (*answer[Incident
 		doc.Timeline = append(doc.Timeline, auditEntry(a))
 	}
 	return &answer[IncidentDetail]{doc}, nil
-}
-
-// newest are alerts by the incident that they are about now.
-func newest(list []alert.Alert) map[sereno.IncidentID]*alert.Alert {
-	m := make(map[sereno.IncidentID]*alert.Alert, len(list))
-	for i := range list {
-		m[list[i].Incident.ID] = &list[i]
-	}
-	return m
 }
 
 // sentence says an incident in a line without a full stop.

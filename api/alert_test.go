@@ -109,12 +109,6 @@ func newOffice(t *testing.T) *office {
 
 func (o *office) Plan() *alert.Plan { return o.plan }
 
-func (o *office) Alerts(context.Context) ([]alert.Alert, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.engine.Alerts(), o.fail
-}
-
 func (o *office) Alert(_ context.Context, id sereno.IncidentID) (alert.Alert, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

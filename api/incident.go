@@ -55,26 +55,40 @@ func (d *desk) incidents(ctx context.Context, in *incidentList) (*answer[Page[In
 		return nil, fmt.Errorf("list incidents: %w", err)
 	}
 	ids := make([]sereno.IncidentID, len(incidents))
-	last := false
 	for i, in := range incidents {
-		ids[i], last = in.ID, last || in.Closed == 0
+		ids[i] = in.ID
 	}
 	about, err := d.concerning(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("list incidents: %w", err)
 	}
-	var known map[sereno.IncidentID]*alert.Alert
-	if last && d.Alerts != nil {
-		if open, err := d.Alerts.Alerts(ctx); err == nil { // it does not answer before it knows; the list need not wait for it
-			known = newest(open)
-		}
-	}
+	known := d.standing(ctx, incidents)
 	now := d.Now()
 	return page(incidents, cursor, func(i sereno.Incident) Incident {
 		c := about[i.ID]
 		c.Incident = i
 		return incidentDocument(c, known, now)
 	}), nil
+}
+
+// standing is what alerting knows of those incidents that are open. It does not
+// know before it has read what it had promised; a list need not wait for that.
+func (d *desk) standing(ctx context.Context, incidents []sereno.Incident) map[sereno.IncidentID]*alert.Alert {
+	known := map[sereno.IncidentID]*alert.Alert{}
+	for _, in := range incidents {
+		if d.Alerts == nil || in.Closed != 0 {
+			continue
+		}
+		// One by one: of all that is open in a storm only these are wanted.
+		a, err := d.Alerts.Alert(ctx, in.ID)
+		switch {
+		case err == nil && a.Incident.ID == in.ID:
+			known[in.ID] = &a
+		case err != nil && sereno.KindOf(err) != sereno.NotFound:
+			return known
+		}
+	}
+	return known
 }
 
 // incidentDocument makes a document of an incident, and of what alerting knows.

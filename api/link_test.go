@@ -242,6 +242,8 @@ func TestTheDoorOfLinks(t *testing.T) {
 		{name: "at another name", method: "GET", path: path, host: "rebound.example", code: 421},
 		{name: "something else through a proxy", method: "GET", path: "/api/devices", host: "sereno.example", code: 421},
 		{name: "by another way to write the path", method: "GET", path: "/a/../api/devices", host: "sereno.example", code: 307},
+		{name: "by a third way to write it", method: "GET", path: "/a/..%2fapi%2fdevices", host: "sereno.example", code: 404},
+		{name: "by a fourth", method: "GET", path: "//api/devices/a/", host: "sereno.example", code: 421},
 		{name: "pressed by another site", method: "POST", path: path, host: "sereno.example", origin: "https://evil.example", site: "cross-site", code: 403},
 		{name: "pressed by another site, in an old browser", method: "POST", path: path, host: "sereno.example", origin: "https://evil.example", code: 403},
 		{name: "pressed by nobody's page", method: "POST", path: path, host: "sereno.example", origin: "null", code: 403},
