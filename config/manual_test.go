@@ -63,14 +63,14 @@ func outcome(plan *alert.Plan, d sereno.Device, at string) string {
 			if !p.Applies {
 				continue
 			}
-			text := clock(step.At) + " " + strings.Join(step.Channels, "+")
+			parts := []string{clock(step.At) + " " + strings.Join(step.Channels, "+")}
 			if step.UnlessAcknowledged {
-				text += " unless acknowledged"
+				parts[0] += " unless acknowledged"
 			}
 			for _, r := range step.Remind {
-				text += ", " + clock(r)
+				parts = append(parts, clock(r))
 			}
-			steps = append(steps, text)
+			steps = append(steps, strings.Join(parts, ", "))
 		}
 	}
 	return strings.Join(steps, "; ")
