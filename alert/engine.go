@@ -81,13 +81,13 @@ func NewEngine(l Loaded, p *Plan, now sereno.Instant) *Engine {
 	for _, t := range e.ordered() {
 		for _, c := range t.Courses {
 			e.count(c, 1)
-			if l.Restored != 0 && t.Ended == 0 {
-				c.Over = true
-				e.touch(t)
-			}
+		}
+		if l.Restored != 0 && t.Ended == 0 {
+			t.Restored = true
+			e.touch(t)
 		}
 	}
-	e.setPlan(p, l.Restored != 0)
+	e.setPlan(p)
 	e.finish()
 	return e
 }
@@ -153,13 +153,13 @@ func (e *Engine) SetPlan(now sereno.Instant, p *Plan) {
 			q.Refusing, e.queuesChanged = false, true
 		}
 	}
-	e.setPlan(p, false)
+	e.setPlan(p)
 	e.finish()
 }
 
 // setPlan drops what the plan has no channel for and lets every alert go on by
 // the policies of the plan.
-func (e *Engine) setPlan(p *Plan, restored bool) {
+func (e *Engine) setPlan(p *Plan) {
 	for _, parcel := range e.waiting() {
 		if p.channels[parcel.Channel] == nil {
 			if !parcel.flying {
@@ -179,7 +179,7 @@ func (e *Engine) setPlan(p *Plan, restored bool) {
 		}
 	}
 	for _, t := range e.ordered() {
-		if t.Ended == 0 && !restored {
+		if t.Ended == 0 {
 			e.assign(t)
 		}
 		e.advance(t)
@@ -262,7 +262,7 @@ func (e *Engine) reopen(t *thread, in sereno.Incident) {
 	}
 	t.Incident, t.Ears, t.Courses = in, nil, nil
 	t.Again++
-	t.Ended, t.Round, t.Resolved, t.Gone = 0, 0, "", false
+	t.Ended, t.Round, t.Resolved, t.Gone, t.Restored = 0, 0, "", false, false
 }
 
 // update takes in what became of an incident.
@@ -275,7 +275,7 @@ func (e *Engine) update(t *thread, c *Change, in sereno.Incident) {
 	}
 	closed := in.Closed
 	in.Closed = 0
-	t.Incident = in
+	t.Incident, t.Restored = in, false
 	if closed == 0 || c.Device != nil && !c.Removed {
 		t.learn(c)
 	}
@@ -340,12 +340,10 @@ func (e *Engine) Next() sereno.Instant {
 	}
 	for len(e.timers) > 0 {
 		top := e.timers[0]
-		valid := false
+		valid := e.parcels[DeliveryID(top.id)] != nil
 		if top.thread {
 			t := e.threads[sereno.IncidentID(top.id)]
 			valid = t != nil && t.wake == top.at
-		} else {
-			valid = e.parcels[DeliveryID(top.id)] != nil
 		}
 		if valid {
 			soonest(top.at)

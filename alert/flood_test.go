@@ -52,14 +52,14 @@ func (f *flood) run(to sereno.Instant) {
 }
 
 // fleet makes changes that open incidents of devices; site gives each its site.
-func fleet(n int, at sereno.Instant, from int64, site func(i int) string) []alert.Change {
+func fleet(n int, at sereno.Instant, site func(i int) string) []alert.Change {
 	changes := make([]alert.Change, n)
 	for i := range changes {
 		d := &sereno.Device{ID: sereno.DeviceID(i + 1), Name: fmt.Sprintf("d%d", i), Tags: []string{"site:" + site(i)}}
 		d.Checks = []sereno.Check{{ID: sereno.CheckID(i + 1), Device: d.ID, Name: "icmp", Kind: "icmp"}}
 		changes[i] = alert.Change{
-			Revision: from + int64(i) + 1, Device: d, Check: &d.Checks[0],
-			Incident: sereno.Incident{ID: sereno.IncidentID(from + int64(i) + 1), Device: d.ID, Check: d.Checks[0].ID, Opened: at},
+			Revision: int64(i) + 1, Device: d, Check: &d.Checks[0],
+			Incident: sereno.Incident{ID: sereno.IncidentID(i + 1), Device: d.ID, Check: d.Checks[0].ID, Opened: at},
 		}
 	}
 	return changes
@@ -74,7 +74,7 @@ func two() alert.Book {
 func TestTenThousandUnrelatedDevicesInAMinuteAreTenMessagesAtMost(t *testing.T) {
 	f := newFlood(t, two())
 	begin := f.now
-	changes := fleet(10_000, begin, 0, unrelated)
+	changes := fleet(10_000, begin, unrelated)
 	for i := range 600 { // ten times a second
 		f.run(begin.Add(time.Duration(i) * 100 * time.Millisecond))
 		part := changes[len(changes)*i/600 : len(changes)*(i+1)/600]
@@ -130,7 +130,7 @@ func TestThousandsBehindOneSwitchAreOneAlarmAndOneRecovery(t *testing.T) {
 	f := newFlood(t, two())
 	begin := f.now
 	const n = 2800
-	changes := fleet(n+1, begin, 0, func(int) string { return "plant1" })
+	changes := fleet(n+1, begin, func(int) string { return "plant1" })
 	for i := range changes {
 		if i > 0 {
 			changes[i].Device.Parents = []string{"d0"}
@@ -179,7 +179,7 @@ func TestThousandsBehindOneSwitchAreOneAlarmAndOneRecovery(t *testing.T) {
 // What fits in one group is one message, however much it is.
 func TestAWholeSiteIsOneMessage(t *testing.T) {
 	f := newFlood(t, two())
-	f.Take(f.now, fleet(5000, f.now, 0, func(int) string { return "plant1" }))
+	f.Take(f.now, fleet(5000, f.now, func(int) string { return "plant1" }))
 	f.run(f.now.Add(time.Minute))
 	for name, sent := range f.sent {
 		if len(sent) != 1 || len(sent[0].Incidents()) != 5000 || sent[0].Group != "plant1" {
@@ -202,7 +202,7 @@ func three() alert.Book {
 // channels, and makes the batch of it.
 func BenchmarkTake(b *testing.B) {
 	now := sereno.At(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC))
-	changes := fleet(100_000, now, 0, unrelated)
+	changes := fleet(100_000, now, unrelated)
 	for b.Loop() {
 		b.StopTimer()
 		f := newFlood(b, three())
@@ -216,7 +216,7 @@ func BenchmarkTake(b *testing.B) {
 // BenchmarkIdle asks 100,000 open alerts whether anything is due.
 func BenchmarkIdle(b *testing.B) {
 	f := newFlood(b, three())
-	f.Take(f.now, fleet(100_000, f.now, 0, unrelated))
+	f.Take(f.now, fleet(100_000, f.now, unrelated))
 	f.run(f.now.Add(5 * time.Minute))
 	for b.Loop() {
 		f.now++

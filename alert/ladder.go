@@ -109,6 +109,9 @@ func (e *Engine) held(t *thread) (why string, until sereno.Instant) {
 	if t.Resolved != "" {
 		return "resolved", 0
 	}
+	if t.Restored {
+		return "a backup that was restored", 0
+	}
 	if t.Snoozed != nil {
 		return "snoozed by " + t.Snoozed.By, t.Snoozed.Until
 	}
@@ -287,7 +290,6 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 				due = at
 			}
 		}
-		last = false
 	} else {
 		for p.Reminded = reminder; p.Reminded < len(s.Remind) && p.Fired.Add(s.Remind[p.Reminded]+p.Shift) <= e.now; {
 			p.Reminded++

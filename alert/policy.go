@@ -29,10 +29,10 @@ func (p *Plan) compile(m *mistakes, field string, from Policy) *policy {
 	var err error
 	pol.match, err = match.Compile(from.Match)
 	m.under(field+".match", err)
-	switch {
-	case from.GroupWait == 0:
+	switch from.GroupWait {
+	case 0:
 		pol.GroupWait = DefaultGroupWait
-	case from.GroupWait == -1:
+	case -1:
 		pol.GroupWait = 0
 	default:
 		m.between(field+".group_wait", "group_wait", from.GroupWait, 0, time.Hour)

@@ -23,6 +23,7 @@ type thread struct {
 	First    sereno.Instant    `json:"first"`          // when its first incident opened
 	Ended    sereno.Instant    `json:"ended"`          // when its end was taken in; 0 while it lasts
 	Round    int               `json:"round,omitempty"`
+	Restored bool              `json:"restored,omitempty"` // from a backup: whether it lasts is not known
 
 	Acknowledged *Acknowledged `json:"acknowledged,omitempty"`
 	Snoozed      *Snoozed      `json:"snoozed,omitempty"`
