@@ -489,11 +489,11 @@ func TestAnAnswerIsAnOrder(t *testing.T) {
 		o.down(1)
 		time.Sleep(time.Minute)
 		l.hear <- notify.Answer{Action: "acknowledge", Incident: 1, Who: "telegram: anna"}
-		if said := <-l.said; !strings.HasPrefix(said, "Acknowledged") {
+		if said := <-l.said; !strings.HasPrefix(said, "true: Acknowledged") {
 			t.Errorf("anna hears %q", said)
 		}
 		l.hear <- notify.Answer{Action: "acknowledge", Incident: 99, Who: "telegram: anna"}
-		if said := <-l.said; !strings.Contains(said, "99") {
+		if said := <-l.said; !strings.HasPrefix(said, "false: ") || !strings.Contains(said, "99") {
 			t.Errorf("anna hears %q", said)
 		}
 		a, err := o.desk.Alert(t.Context(), 1)

@@ -275,13 +275,14 @@ type talker struct {
 	said chan string
 }
 
-func (l talker) Listen(ctx context.Context, answer func(context.Context, notify.Answer) string) error {
+func (l talker) Listen(ctx context.Context, answer func(context.Context, notify.Answer) (string, bool)) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case a := <-l.hear:
-			l.said <- answer(ctx, a)
+			reply, done := answer(ctx, a)
+			l.said <- fmt.Sprintf("%v: %s", done, reply)
 		}
 	}
 }

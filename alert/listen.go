@@ -44,7 +44,7 @@ func (d *Desk) listen() {
 			if was {
 				<-old.done
 			}
-			err := to.Listen(ctx, func(ctx context.Context, a notify.Answer) string { return d.answer(ctx, channel.Kind, a) })
+			err := to.Listen(ctx, func(ctx context.Context, a notify.Answer) (string, bool) { return d.answer(ctx, channel.Kind, a) })
 			if err != nil && ctx.Err() == nil {
 				d.o.Log.Error("nobody is heard on a channel any more, until it is set up anew or Sereno is started again", "channel", name, "err", err)
 			}
@@ -55,21 +55,24 @@ func (d *Desk) listen() {
 	}
 }
 
-// answer does what somebody wants, and says to that person what came of it.
-func (d *Desk) answer(ctx context.Context, via string, a notify.Answer) (reply string) {
+// answer does what somebody wants, and says to that person what came of it, and
+// whether it is done.
+func (d *Desk) answer(ctx context.Context, via string, a notify.Answer) (reply string, done bool) {
 	o := Order{Action: a.Action, Incident: a.Incident, Who: a.Who, Via: via}
-	done := "Done."
+	reply = "Done."
 	switch a.Action {
 	case "acknowledge":
-		done = "Acknowledged: no more reminders."
+		reply = "Acknowledged: no more reminders."
+	case "unacknowledge":
+		reply = "No longer acknowledged: reminders go on."
 	case "snooze":
 		o.Until = d.o.Now().Add(a.For)
-		done = fmt.Sprintf("Snoozed until %s.", o.Until.Time().In(d.Plan().Zone()).Format("15:04"))
+		reply = fmt.Sprintf("Snoozed until %s.", o.Until.Time().In(d.Plan().Zone()).Format("15:04"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
 	if err := d.Do(ctx, o); err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
-	return done
+	return reply, true
 }
