@@ -87,7 +87,7 @@ func newLife(t *rapid.T) *life {
 		l.plans = append(l.plans, p)
 	}
 	l.plan = l.plans[0]
-	for i := range 6 {
+	for i := range 40 {
 		d := sereno.Device{ID: sereno.DeviceID(i + 1), Name: fmt.Sprintf("d%d", i), Importance: []sereno.Importance{sereno.Critical, sereno.High, sereno.Low}[i%3]}
 		if i > 1 {
 			d.Parents = []string{"d1"}
@@ -191,7 +191,7 @@ func (l *life) write(i int, in sereno.Incident) {
 // happen changes the trouble of a device.
 func (l *life) happen() {
 	for range rapid.IntRange(1, 3).Draw(l.t, "changes") {
-		i := rapid.IntRange(0, len(l.devices)-1).Draw(l.t, "device")
+		i := rapid.IntRange(0, 5).Draw(l.t, "device")
 		in, is := l.open[i]
 		switch word := rapid.SampledFrom([]string{"down", "down", "degraded", "flapping", "under", "alone", "up", "up", "blip"}).Draw(l.t, "what"); {
 		case !is:
@@ -226,6 +226,29 @@ func (l *life) happen() {
 		l.write(i, in)
 	}
 	l.do("changes", func(e *alert.Engine) { e.Take(l.now, l.changes()) })
+	l.send()
+}
+
+// burst changes many at once, each of which would be a message.
+func (l *life) burst() {
+	n := rapid.IntRange(10, len(l.devices)).Draw(l.t, "devices")
+	up := rapid.Bool().Draw(l.t, "up")
+	for i := 6; i < n; i++ {
+		in, is := l.open[i]
+		if up != is {
+			continue
+		}
+		if up {
+			in.Closed = l.now
+		} else {
+			l.lastID++
+			in = sereno.Incident{
+				ID: l.lastID, Device: l.devices[i].ID, Check: l.devices[i].Checks[0].ID, Opened: l.now, Trouble: sereno.TroubleDegraded,
+			}
+		}
+		l.write(i, in)
+	}
+	l.do("a burst", func(e *alert.Engine) { e.Take(l.now, l.changes()) })
 	l.send()
 }
 
@@ -321,13 +344,15 @@ func TestALife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := newLife(t)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 11).Draw(t, "step") {
+			switch rapid.IntRange(0, 12).Draw(t, "step") {
 			case 0, 1, 2, 3:
 				l.happen()
 			case 4, 5, 6, 7:
 				l.pass(l.now.Add(rapid.SampledFrom([]time.Duration{time.Second, 4 * time.Second, 10 * time.Second, time.Minute, 6 * time.Minute, 40 * time.Minute}).Draw(t, "pass")))
 			case 8:
 				l.order()
+			case 12:
+				l.burst()
 			case 9, 10:
 				l.fates[rapid.SampledFrom(l.plan.Channels()).Draw(t, "channel")] = rapid.SampledFrom([]string{"", "", "fails", "limits", "hangs", "refuses"}).Draw(t, "fate")
 			case 11:
