@@ -84,10 +84,11 @@ type Channel interface {
 	Send(ctx context.Context, m Message) error
 }
 
-// A Listener is a channel through which people answer. Listen returns when ctx
-// ends; what goes wrong on the way it logs, and tries again.
+// A Listener is a channel through which people answer. answer does what they want
+// and says what came of it, and whether it is done. Listen returns when ctx ends;
+// what goes wrong on the way it logs, and tries again.
 type Listener interface {
-	Listen(ctx context.Context, answer func(context.Context, Answer) (reply string)) error
+	Listen(ctx context.Context, answer func(context.Context, Answer) (reply string, done bool)) error
 }
 
 // An Answer is what somebody wants done with an incident.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ const (
 
 	firstPause = time.Second // after something went wrong; it doubles
 	longPause  = time.Minute
+	skipPause  = firstPause / 4  // between answers in which nothing was pressed
 	deafPause  = 5 * time.Minute // when the token is wrong
 )
 
@@ -111,24 +113,24 @@ func (c *callback) who() string {
 // A poller asks Telegram what was pressed, for all channels of one bot: the Bot
 // API has one queue per bot and answers one who asks at a time.
 type poller struct {
-	bot  bot
 	turn chan struct{} // held by the one who asks
 
 	mu        sync.Mutex
-	listeners map[*channel]func(context.Context, notify.Answer) string
+	listeners map[*channel]func(context.Context, notify.Answer) (string, bool)
 
 	// These belong to whoever has the turn.
-	offset int64 // the first update that was not heard yet
+	offset int64           // the first update that was not heard yet
+	heard  notify.Progress // what was pressed and done, by its id
 	deaf   string
 	pause  time.Duration
 }
 
-func (k *Kind) pollerOf(key string, b bot) *poller {
+func (k *Kind) pollerOf(key string) *poller {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, ok := k.pollers[key]
 	if !ok {
-		p = &poller{bot: b, turn: make(chan struct{}, 1), listeners: map[*channel]func(context.Context, notify.Answer) string{}}
+		p = &poller{turn: make(chan struct{}, 1), listeners: map[*channel]func(context.Context, notify.Answer) (string, bool){}}
 		k.pollers[key] = p
 	}
 	return p
@@ -136,7 +138,7 @@ func (k *Kind) pollerOf(key string, b bot) *poller {
 
 // Listen hears the buttons beneath this channel's messages. Of several channels
 // of one bot the one that listens longest asks for all.
-func (c *channel) Listen(ctx context.Context, answer func(context.Context, notify.Answer) (reply string)) error {
+func (c *channel) Listen(ctx context.Context, answer func(context.Context, notify.Answer) (reply string, done bool)) error {
 	if !c.answers {
 		<-ctx.Done()
 		return nil
@@ -162,25 +164,50 @@ func (c *channel) Listen(ctx context.Context, answer func(context.Context, notif
 		if ctx.Err() != nil {
 			break
 		}
-		if err == nil && len(updates) == 0 && time.Since(asked) < firstPause {
+		early, before := time.Since(asked) < firstPause, p.offset
+		pressed := err == nil && p.take(ctx, c.bot, updates)
+		switch {
+		case err == nil && early && !pressed && p.offset == before:
 			err = &notify.Failure{Text: "an answer without news came before its time"}
-		}
-		if err != nil {
+			fallthrough
+		case err != nil:
 			p.rest(ctx, c.log, err)
 			continue
+		case early && !pressed: // there may be many, from before Sereno asked
+			wait(ctx, skipPause)
 		}
 		p.well(c.log)
-		for _, u := range updates {
-			if u.Callback != nil {
-				p.hear(ctx, u.Callback)
-			}
-			if ctx.Err() != nil {
-				break // what was not answered is asked for again
-			}
-			p.offset = max(p.offset, u.ID+1)
-		}
 	}
 	return nil
+}
+
+// take hears what was pressed in updates, each press once, and reports whether
+// there was one. Their numbers may begin anew below those before, as they do after
+// a quiet week.
+func (p *poller) take(ctx context.Context, b bot, updates []update) (pressed bool) {
+	for _, u := range updates {
+		if c := u.Callback; c != nil && len(p.heard.Taken(c.ID)) == 0 {
+			p.hear(ctx, b, c)
+			if ctx.Err() != nil {
+				return true // what was not answered is asked for again
+			}
+			p.heard.Take(c.ID, "done")
+			pressed = true
+		}
+		if u.ID > 0 && u.ID < math.MaxInt64 {
+			p.offset = u.ID + 1
+		}
+	}
+	return pressed
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (p *poller) ask(ctx context.Context, b bot) ([]update, error) {
@@ -198,26 +225,21 @@ func (p *poller) ask(ctx context.Context, b bot) ([]update, error) {
 func (p *poller) rest(ctx context.Context, log *slog.Logger, err error) {
 	p.pause = min(max(2*p.pause, firstPause), longPause)
 	says := "telegram: what is pressed is not heard until this passes"
-	wait := p.pause
+	pause := p.pause
 	if r, ok := errors.AsType[*refusal](err); ok {
 		switch r.code {
 		case http.StatusConflict:
 			says = "telegram: somebody else asks for what is pressed on this bot's buttons, so some of it is not heard here: end the other program, delete the bot's webhook, or give this Sereno a bot of its own"
 		case http.StatusUnauthorized, http.StatusNotFound:
-			says, wait = "telegram: what is pressed is not heard: the token is wrong", deafPause
+			says, pause = "telegram: what is pressed is not heard: the token is wrong", deafPause
 		}
-		wait = max(wait, r.failure.After)
+		pause = max(pause, r.failure.After)
 	}
 	if p.deaf != says {
 		p.deaf = says
 		log.Warn(says, "answer", failure(err).Error())
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	wait(ctx, pause)
 }
 
 func (p *poller) well(log *slog.Logger) {
@@ -229,17 +251,17 @@ func (p *poller) well(log *slog.Logger) {
 
 // hear does what was pressed and says so, beneath the message and to whoever
 // pressed. Only the chat that the message went to may press.
-func (p *poller) hear(ctx context.Context, c *callback) {
+func (p *poller) hear(ctx context.Context, b bot, c *callback) {
 	ctx, cancel := context.WithTimeout(ctx, hearTime)
 	defer cancel()
 	reply := func(text string) {
 		// Telegram forgets a press after a while; then nobody waits for this.
-		_ = p.bot.call(ctx, "answerCallbackQuery", struct {
+		_ = b.call(ctx, "answerCallbackQuery", struct {
 			ID   string `json:"callback_query_id"`
 			Text string `json:"text"`
 		}{c.ID, notify.Cut(notify.Line(text), notify.MaxAnswer)}, nil)
 	}
-	channel, answer := p.listenerOf(c)
+	answer := p.listenerOf(c)
 	a, then, ok := pressed(c.Data)
 	switch {
 	case answer == nil:
@@ -250,8 +272,12 @@ func (p *poller) hear(ctx context.Context, c *callback) {
 		return
 	}
 	a.Who = c.who()
-	reply(answer(ctx, a))
-	_ = channel.bot.call(ctx, "editMessageReplyMarkup", struct {
+	said, done := answer(ctx, a)
+	reply(said)
+	if !done {
+		return
+	}
+	_ = b.call(ctx, "editMessageReplyMarkup", struct {
 		Chat     chatID  `json:"chat_id"`
 		Message  int64   `json:"message_id"`
 		Keyboard *markup `json:"reply_markup"`
@@ -260,12 +286,13 @@ func (p *poller) hear(ctx context.Context, c *callback) {
 
 // listenerOf finds the channel whose message it was: by chat, and by topic where
 // several channels write to one chat.
-func (p *poller) listenerOf(c *callback) (found *channel, answer func(context.Context, notify.Answer) string) {
+func (p *poller) listenerOf(c *callback) (answer func(context.Context, notify.Answer) (string, bool)) {
 	if c.Message == nil {
-		return nil, nil
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var found *channel
 	for listener, hears := range p.listeners {
 		chat := listener.chat.called()
 		if string(chat) != c.Message.Chat.ID.String() && (c.Message.Chat.Username == "" || !strings.EqualFold(string(chat), "@"+c.Message.Chat.Username)) {
@@ -275,5 +302,5 @@ func (p *poller) listenerOf(c *callback) (found *channel, answer func(context.Co
 			found, answer = listener, hears
 		}
 	}
-	return found, answer
+	return answer
 }

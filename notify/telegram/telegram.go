@@ -122,7 +122,7 @@ func (k *Kind) Open(raw json.RawMessage, o notify.Options) (notify.Channel, erro
 	b := bot{web: notify.NewWeb(o, roots, s.Token, key), url: s.BaseURL + "/bot" + s.Token + "/"}
 	return &channel{
 		settings: s, bot: b, log: log.With("chat", string(s.Chat)), answers: s.Answers == nil || *s.Answers,
-		poller: k.pollerOf(s.BaseURL+" "+s.Token, b), chat: k.chatOf(s),
+		poller: k.pollerOf(s.BaseURL + " " + s.Token), chat: k.chatOf(s),
 	}, nil
 }
 
@@ -393,12 +393,12 @@ func (b bot) call(ctx context.Context, method string, args, result any) error {
 	}
 	shaped := json.Unmarshal(reply.Body, &answer) == nil && answer.OK != nil
 	switch {
-	case !shaped && err != nil:
+	case !shaped && err != nil && reply.Status != http.StatusForbidden && reply.Status != http.StatusNotFound && reply.Status != http.StatusUnavailableForLegalReasons:
 		return err
 	case !shaped && reply.Cut:
 		return &notify.Failure{Unsure: true, Text: "the answer of the Bot API broke off"}
 	case !shaped:
-		return &notify.Failure{Text: b.web.Clean("this was not the Bot API; something on the way, or a wrong base_url, answered " + string(reply.Body))}
+		return &notify.Failure{Text: b.web.Clean("this was not the Bot API; something on the way, or a wrong base_url, answered " + strconv.Itoa(reply.Status) + " " + string(reply.Body))}
 	case *answer.OK && err == nil:
 		notify.Say(ctx, "200 OK")
 		if result != nil && json.Unmarshal(answer.Result, result) != nil && method == "getUpdates" {

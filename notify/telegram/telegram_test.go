@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"html"
 	"io"
@@ -257,14 +258,14 @@ func TestButtons(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- c.Listen(ctx, func(_ context.Context, a notify.Answer) string {
+		done <- c.Listen(ctx, func(_ context.Context, a notify.Answer) (string, bool) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			got := fmt.Sprintf("hears %s %d %s %s", a.Action, a.Incident, a.For, a.Who)
 			if want, ok := s.next('='); !ok || got != want.text {
 				t.Errorf("line %d: %s\ninstead of %s", want.n, got, want.text)
 			}
-			return fmt.Sprintf("%d:\n%s", a.Incident, a.Action)
+			return fmt.Sprintf("%d:\n%s", a.Incident, a.Action), a.Incident != 99
 		})
 	}()
 	select {
@@ -320,9 +321,9 @@ func TestOneAsksForAll(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			done <- c.(notify.Listener).Listen(ctx, func(ctx context.Context, a notify.Answer) string {
+			done <- c.(notify.Listener).Listen(ctx, func(ctx context.Context, a notify.Answer) (string, bool) {
 				heard <- fmt.Sprint(name, " ", a.Action, " ", a.Incident)
-				return ""
+				return "", true
 			})
 		}()
 		return func() {
@@ -335,7 +336,7 @@ func TestOneAsksForAll(t *testing.T) {
 	press := func(n int, chat, want string) {
 		t.Helper()
 		select {
-		case updates <- fmt.Sprintf(`{"update_id":%d,"callback_query":{"id":"x","from":{"first_name":"A"},"message":{"message_id":1,%s},"data":"acknowledge:%d"}}`, n, chat, n):
+		case updates <- fmt.Sprintf(`{"update_id":%d,"callback_query":{"id":"x%d","from":{"first_name":"A"},"message":{"message_id":1,%s},"data":"acknowledge:%d"}}`, n, n, chat, n):
 		case <-time.After(30 * time.Second):
 			t.Fatal("nobody asks")
 		}
@@ -351,7 +352,7 @@ func TestOneAsksForAll(t *testing.T) {
 	stopFirst := listen("first", `-1`)
 	stopSecond := listen("second", `-2, "message_thread_id": 5`)
 	stopThird := listen("third", `"@ops_channel"`)
-	for len(k.pollerOf(server.URL+" "+token, bot{}).snapshot()) < 3 {
+	for len(k.pollerOf(server.URL+" "+token).snapshot()) < 3 {
 		time.Sleep(time.Millisecond)
 	}
 	press(1, `"chat":{"id":-1}`, "first acknowledge 1")
@@ -442,6 +443,152 @@ func TestALongMessageGoesOnWhereItStopped(t *testing.T) {
 	}
 	if err := c.Send(t.Context(), m); err != nil || len(taken) != 2*maxPieces {
 		t.Errorf("%v; once it was sent, the same key is a new message: %d", err, len(taken))
+	}
+}
+
+// listen hears what is pressed until the test ends; heard gets the incidents.
+func listen(t *testing.T, c notify.Channel, heard chan<- sereno.IncidentID) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- c.(notify.Listener).Listen(ctx, func(_ context.Context, a notify.Answer) (string, bool) {
+			heard <- a.Incident
+			return "", true
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func press(update, incident int) string {
+	return fmt.Sprintf(`{"update_id":%d,"callback_query":{"id":"cb%d","from":{"first_name":"A"},"message":{"message_id":1,"chat":{"id":-1001234}},"data":"acknowledge:%d"}}`, update, incident, incident)
+}
+
+// TestNobodyIsAskedWithoutPause: whatever a far end answers at once, again and
+// again, it is not asked without pause, and nothing is done twice.
+func TestNobodyIsAskedWithoutPause(t *testing.T) {
+	for name, answer := range map[string]string{
+		"nothing":                `{"ok":true,"result":[]}`,
+		"an update of nothing":   `{"ok":true,"result":[{}]}`,
+		"no list":                `{"ok":true,"result":{"update_id":1}}`,
+		"the same update":        `{"ok":true,"result":[{"update_id":5,"message":{"text":"hi"}}]}`,
+		"the same press":         `{"ok":true,"result":[` + press(5, 42) + `]}`,
+		"the largest number":     `{"ok":true,"result":[{"update_id":9223372036854775807}]}`,
+		"a number without end":   `{"ok":true,"result":[{"update_id":1e99}]}`,
+		"a page of another host": `<html>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/getUpdates") {
+					asked.Add(1)
+				}
+				io.WriteString(w, answer)
+			}))
+			t.Cleanup(server.Close)
+			c, err := New().Open(json.RawMessage(settingsFor(server.URL)), notify.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			heard := make(chan sereno.IncidentID, 1000)
+			listen(t, c, heard)
+			time.Sleep(700 * time.Millisecond)
+			if n := asked.Load(); n == 0 || n > 5 {
+				t.Errorf("it was asked %d times", n)
+			}
+			if n := len(heard); n > 1 {
+				t.Errorf("what was pressed once was done %d times", n)
+			}
+		})
+	}
+}
+
+// TestNumbersBeginAnew: after a quiet week Telegram chooses the number of the next
+// update anew, and it may be smaller than what is waited for.
+func TestNumbersBeginAnew(t *testing.T) {
+	offsets := make(chan int64, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/getUpdates") {
+			io.WriteString(w, `{"ok":true,"result":true}`)
+			return
+		}
+		var call struct{ Offset int64 }
+		if err := json.NewDecoder(r.Body).Decode(&call); err != nil {
+			t.Error(err)
+		}
+		offsets <- call.Offset
+		switch {
+		case call.Offset == 0:
+			fmt.Fprintf(w, `{"ok":true,"result":[%s]}`, press(900_000_000, 1))
+		case call.Offset <= 5 || call.Offset > 6 && len(offsets) < 20: // one that lies in the future is none
+			fmt.Fprintf(w, `{"ok":true,"result":[%s]}`, press(5, 2))
+		default:
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(server.Close)
+	c, err := New().Open(json.RawMessage(settingsFor(server.URL)), notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan sereno.IncidentID, 1000)
+	listen(t, c, heard)
+	for _, want := range []int64{0, 900_000_001, 6} {
+		select {
+		case got := <-offsets:
+			if got != want {
+				t.Fatalf("asked for what comes from %d on, not from %d", got, want)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("nobody asks for what comes from %d on", want)
+		}
+	}
+	if a, b := <-heard, <-heard; a != 1 || b != 2 || len(heard) != 0 {
+		t.Errorf("heard %d, %d and %d more", a, b, len(heard))
+	}
+}
+
+// TestNewSettingsAreUsedToAnswer: whoever mends the certificate of a server of
+// their own is answered.
+func TestNewSettingsAreUsedToAnswer(t *testing.T) {
+	answered := make(chan bool, 1)
+	var once atomic.Bool
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/answerCallbackQuery"):
+			answered <- true
+			fallthrough
+		case !strings.HasSuffix(r.URL.Path, "/getUpdates"):
+			io.WriteString(w, `{"ok":true,"result":true}`)
+		case once.CompareAndSwap(false, true):
+			fmt.Fprintf(w, `{"ok":true,"result":[%s]}`, press(5, 2))
+		default:
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(server.Close)
+	k := New()
+	var c notify.Channel
+	for _, ca := range []string{"", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))} {
+		settings, err := json.Marshal(map[string]any{"token": token, "chat": -1001234, "base_url": server.URL, "ca": ca})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = k.Open(settings, notify.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listen(t, c, make(chan sereno.IncidentID, 10))
+	select {
+	case <-answered:
+	case <-time.After(30 * time.Second):
+		t.Error("whoever pressed was not answered")
 	}
 }
 
