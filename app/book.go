@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -345,12 +346,32 @@ func (b *rulebook) audit(by api.Author, before, after *made) sereno.Audit {
 	if before != nil && after != nil {
 		a.Action = "replace"
 	}
+	if names := b.otherSecrets(before, after); len(names) > 0 {
+		detail["secrets_changed"], _ = json.Marshal(names) // names always can
+	}
 	text, err := json.Marshal(detail)
 	if err != nil { // a document that cannot be read
 		return a
 	}
 	a.Detail = string(text)
 	return a
+}
+
+// otherSecrets names the secrets that differ between two versions of a channel.
+func (b *rulebook) otherSecrets(before, after *made) (names []string) {
+	if before == nil || after == nil || before.rule.Channel == nil || after.rule.Channel == nil {
+		return nil
+	}
+	var was, is map[string]json.RawMessage
+	if len(before.rule.Channel.Settings) > 0 && json.Unmarshal(before.rule.Channel.Settings, &was) != nil || json.Unmarshal(after.rule.Channel.Settings, &is) != nil {
+		return nil
+	}
+	for _, name := range b.secrets(after.rule.Channel.Kind) {
+		if !bytes.Equal(was[name], is[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // A draft is a book that could hold.

@@ -215,13 +215,17 @@ func TestAChannelLivesItsLife(t *testing.T) {
 	}
 	var trail []string
 	for _, a := range audits {
-		trail = append(trail, fmt.Sprintf("%s %s %s %s %s", a.Who, a.Via, a.Action, a.Target, a.Of))
+		entry := fmt.Sprintf("%s %s %s %s %s", a.Who, a.Via, a.Action, a.Target, a.Of)
+		if strings.Contains(a.Detail, `"secrets_changed":["token"]`) {
+			entry += " (token)"
+		}
+		trail = append(trail, entry)
 		if strings.Contains(a.Detail, "s3cret") || !json.Valid([]byte(a.Detail)) {
 			t.Errorf("the trail says %s", a.Detail)
 		}
 	}
 	if want := []string{
-		"192.0.2.7 api create channel anna", "192.0.2.7 api replace channel anna", "192.0.2.7 api replace channel anna",
+		"192.0.2.7 api create channel anna", "192.0.2.7 api replace channel anna", "192.0.2.7 api replace channel anna (token)",
 		"192.0.2.7 api replace channel anna 2/b", "192.0.2.7 api delete channel anna 2/b",
 	}; !slices.Equal(trail, want) {
 		t.Errorf("the trail is %q", trail)
