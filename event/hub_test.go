@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -212,5 +213,51 @@ func TestManyAtOnce(t *testing.T) {
 	others.Wait()
 	if n := h.Subscribers(); n != 0 {
 		t.Errorf("%d subscribers are left", n)
+	}
+}
+
+// TestAThousandSlowOnes: whoever tells is not held up by any number of those who
+// do not listen, nothing more than their queues is kept for them, and they are
+// cut off.
+func TestAThousandSlowOnes(t *testing.T) {
+	h := New()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- h.Run(ctx) }()
+	var slow []*Subscription
+	for range 1000 {
+		slow = append(slow, h.Subscribe(0))
+	}
+	quick := h.Subscribe(0)
+	told := make(chan bool)
+	go func() {
+		defer close(told)
+		for i := range 10 * Queue {
+			h.Publish("alerts", fmt.Sprint(i), nil)
+			if e := <-quick.Events(); e.Name != fmt.Sprint(i) {
+				t.Errorf("the quick one heard %q at %d", e.Name, i)
+			}
+		}
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Minute):
+		t.Fatal("whoever tells waits for those who do not listen")
+	}
+	if n := h.Subscribers(); n != 1 {
+		t.Errorf("%d are not cut off", n-1)
+	}
+	for i, s := range slow {
+		if got := heard(s); len(got) != Queue || !errors.Is(s.Err(), ErrSlow) {
+			t.Fatalf("the %dth slow one heard %d, and ended with %v", i, len(got), s.Err())
+		}
+		s.Close()
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if !errors.Is(quick.Err(), ErrEnded) {
+		t.Errorf("the quick one ended with %v", quick.Err())
 	}
 }

@@ -213,8 +213,10 @@ func (c *channel) Send(ctx context.Context, m notify.Message) error {
 			left = append(left, to)
 		}
 	}
-	if len(left) == 0 {
-		left, taken = c.to, nil
+	if len(left) == 0 { // whoever was put off is no longer meant
+		c.progress.Done(m.Key)
+		notify.Say(ctx, "everybody who is still to get it has it from an earlier try")
+		return nil
 	}
 	text, err := c.write(m, time.Now())
 	if err != nil {

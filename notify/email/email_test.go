@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -355,5 +356,98 @@ func TestASubjectIsNotDecodedTwice(t *testing.T) {
 	}
 	if got := read(t, f.Taken()[0].Body).subject; strings.ContainsAny(got, "\u202e\r\n") || !strings.Contains(got, "E2=80=AE") {
 		t.Errorf("the subject is %q", got)
+	}
+}
+
+// with is a channel of other settings for the same far end.
+func with(t *testing.T, k *Kind, f *far, more map[string]any) notify.Channel {
+	t.Helper()
+	settings := map[string]any{}
+	if err := json.Unmarshal([]byte(f.Settings()), &settings); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(settings, more)
+	text, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := k.Open(text, notify.Options{Agent: "sereno/test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestNamesOfPeople: whatever Open takes, Send can write.
+func TestNamesOfPeople(t *testing.T) {
+	f := newFar(t, "starttls")
+	for text, want := range map[string]string{
+		`"Ops \"Night\" Team" <ops@example.com>`:                      `Ops "Night" Team`,
+		`"back\\slash" <ops@example.com>`:                             `back\slash`,
+		`Zoë <ops@example.com>`:                                       `Zoë`,
+		`"a, b" <ops@example.com>`:                                    `a, b`,
+		`"` + strings.Repeat("long ", 400) + `end" <ops@example.com>`: strings.Repeat("long ", 400) + `end`,
+		`"` + strings.Repeat("ä", 400) + `" <ops@example.com>`:        strings.Repeat("ä", 400),
+	} {
+		c := with(t, New(), f, map[string]any{"from": text, "to": text})
+		before := len(f.Taken())
+		if err := c.Send(t.Context(), notifytest.Message(notify.Opened)); err != nil {
+			t.Errorf("%.100s: %v", text, err)
+			continue
+		}
+		got := f.Taken()[before]
+		for _, header := range []string{"From", "To"} {
+			list, err := mail.ParseAddressList(read(t, got.Body).header.Get(header))
+			if err != nil || len(list) != 1 || list[0].Name != want || list[0].Address != "ops@example.com" {
+				t.Errorf("%.100s: %s: %v, %v", text, header, list, err)
+			}
+		}
+		short(t, got.Body)
+	}
+}
+
+// short fails the test for lines that servers do not take (RFC 5321).
+func short(t *testing.T, letter []byte) {
+	t.Helper()
+	for line := range bytes.Lines(letter) {
+		if len(line) > 1000 {
+			t.Errorf("a line has %d bytes: %.100q", len(line), line)
+		}
+	}
+}
+
+func TestAHundredRecipients(t *testing.T) {
+	f := newFar(t, "starttls")
+	var to []string
+	for i := range maxTo {
+		to = append(to, fmt.Sprintf("Somebody with a name of some length <somebody-%03d@a-rather-long-domain.example.com>", i))
+	}
+	m := notifytest.Message(notify.Opened)
+	m.Title = strings.Repeat("x", 3000)
+	m.Text = m.Title + "\n" + strings.Repeat("y", 3000) + "\n"
+	if err := with(t, New(), f, map[string]any{"to": to}).Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	short(t, f.Taken()[0].Body)
+	if n := len(slices.Concat(f.to...)); n != maxTo {
+		t.Errorf("%d recipients", n)
+	}
+}
+
+// TestWhoIsTakenOffTheListIsNotWaitedFor: whoever has the mail does not get it
+// once more because the one who was put off is no longer meant.
+func TestWhoIsTakenOffTheListIsNotWaitedFor(t *testing.T) {
+	f := newFar(t, "starttls")
+	k := New()
+	f.refuse = map[string]*smtp.SMTPError{"boss@example.com": {Code: 450, Message: "greylisted"}}
+	m := notifytest.Message(notify.Opened)
+	if err := with(t, k, f, nil).Send(t.Context(), m); err == nil {
+		t.Error("taken for all")
+	}
+	if err := with(t, k, f, map[string]any{"to": "ops@example.com"}).Send(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	if got := slices.Concat(f.to...); !slices.Equal(got, []string{"ops@example.com"}) {
+		t.Errorf("sent to %v", got)
 	}
 }

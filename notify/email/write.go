@@ -20,11 +20,11 @@ const maxSubject = 250 // characters
 // write makes the mail for a message: plain and HTML.
 func (c *channel) write(m notify.Message, now time.Time) ([]byte, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
-	if err := msg.FromFormat(c.from.Name, c.from.Address); err != nil {
+	if err := msg.From(c.from.String()); err != nil {
 		return nil, err
 	}
 	for _, to := range c.to {
-		if err := msg.AddToFormat(to.Name, to.Address); err != nil {
+		if err := msg.AddTo(to.String()); err != nil {
 			return nil, err
 		}
 	}

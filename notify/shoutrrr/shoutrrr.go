@@ -262,6 +262,7 @@ func (c *channel) clean(text string) string {
 var tame = sync.OnceFunc(func() {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // it is one
 	transport.DisableKeepAlives = true
+	transport.Proxy = notify.Proxy
 	http.DefaultClient.Transport = bounded{transport}
 	http.DefaultClient.Timeout = leftBehind
 	http.DefaultClient.CheckRedirect = func(*http.Request, []*http.Request) error {

@@ -2,12 +2,14 @@ package shoutrrr
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sereno/notify"
 	"sereno/notify/notifytest"
@@ -16,6 +18,14 @@ import (
 const token = "5ecret-token-of-the-hook"
 
 func TestKind(t *testing.T) {
+	tame()
+	if http.DefaultClient.Timeout != leftBehind {
+		t.Errorf("what is left behind ends after %s", http.DefaultClient.Timeout)
+	}
+	// Less than it is in use, for the suite waits until nothing is left; more than
+	// any deadline in it that Send is to obey by itself.
+	http.DefaultClient.Timeout = 5 * time.Second
+	t.Cleanup(func() { http.DefaultClient.Timeout = leftBehind })
 	notifytest.Run(t, Kind{}, notifytest.Fixture{
 		Far: notifytest.HTTP{Settings: func(base string) string {
 			return `{"url": "generic://` + strings.TrimPrefix(base, "http://") + "/hook/" + token + `?disabletls=yes&@Authorization=hunter2+of+headers"}`
