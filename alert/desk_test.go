@@ -473,7 +473,7 @@ func TestChannelsThatFailAreFaults(t *testing.T) {
 		}
 		o.memory.mu.Lock()
 		defer o.memory.mu.Unlock()
-		if n := len(o.memory.audit); n != 2 || o.memory.audit[0].Who != "anna" || o.memory.audit[0].Of != "no" {
+		if n := o.memory.audits(); n != 2 || o.memory.audit[0].Who != "anna" || o.memory.audit[0].Of != "no" {
 			t.Errorf("the audit trail has %+v", o.memory.audit)
 		}
 	})
@@ -607,5 +607,69 @@ func TestTenThousandUnrelatedDevicesThatDieInAMinute(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		o.allTold("a")
 		o.allTold("b")
+	})
+}
+
+func TestAWishIsOnDiskWhenItIsGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "a")
+		o.memory.breaks(func() error { return errors.New("the database cannot be reached") })
+		o.open()
+		defer o.stop()
+		if _, err := o.desk.Alerts(t.Context()); sereno.KindOf(err) != sereno.Unavailable {
+			t.Errorf("before the store was read: %v", err)
+		}
+		o.memory.breaks(nil)
+		o.down(1)
+		time.Sleep(time.Minute)
+
+		o.memory.breaks(func() error { return errors.New("the database cannot be reached") })
+		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		wish := alert.Order{Action: "acknowledge", Incident: 1, Who: "anna", Via: "api", Text: "on my way"}
+		if err := o.desk.Do(short, wish); sereno.KindOf(err) != sereno.Unavailable {
+			t.Errorf("while the store is away: %v", err)
+		}
+		if n := o.memory.audits(); n != 0 {
+			t.Errorf("%d entries in the audit trail of a store that is away", n)
+		}
+		o.memory.breaks(nil)
+		time.Sleep(time.Minute)
+		if n := o.memory.audits(); n != 1 {
+			t.Errorf("%d entries in the audit trail", n)
+		}
+		wish.Action = "unacknowledge"
+		if err := o.desk.Do(t.Context(), wish); err != nil {
+			t.Error(err)
+		}
+		if n := o.memory.audits(); n != 2 {
+			t.Errorf("%d entries in the audit trail, and the wish was granted", n)
+		}
+		if err := o.desk.Do(t.Context(), alert.Order{Action: "acknowledge", Incident: 9, Who: "anna"}); sereno.KindOf(err) != sereno.NotFound {
+			t.Errorf("an incident that there is not: %v", err)
+		}
+		o.stop()
+		if err := o.desk.Do(t.Context(), wish); sereno.KindOf(err) != sereno.Unavailable {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+func TestWhatWaitedWhileSerenoWasOffSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "a")
+		o.book.Policies[0].GroupWait = 10 * time.Second
+		o.open()
+		o.down(1)
+		time.Sleep(time.Second)
+		o.stop()
+		time.Sleep(10 * time.Minute)
+		o.open()
+		defer o.stop()
+		time.Sleep(time.Second)
+		took := o.far("a").arrivals()
+		if len(took) == 0 || !strings.Contains(took[0].Text, "late: Sereno was not running") {
+			t.Errorf("took %v:\n%s", events(took), took[0].Text)
+		}
 	})
 }

@@ -201,6 +201,13 @@ func (m *memory) written() (deliveries []alert.Delivery, incidents []sereno.Inci
 	return slices.Collect(maps.Values(m.deliveries)), slices.Collect(maps.Keys(m.incidents))
 }
 
+// audits counts the entries of the audit trail.
+func (m *memory) audits() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.audit)
+}
+
 // states counts deliveries of a channel by how far they have come.
 func (m *memory) states(channel string) map[alert.State]int {
 	m.mu.Lock()
