@@ -115,5 +115,8 @@ func (e *emergency) message(r *rules, channel string, now sereno.Instant) notify
 	}, now)
 	m.Key = fmt.Sprintf("outbox-%d-%s", e.since, event)
 	m.Thread = fmt.Sprintf("outbox-%d", e.since)
+	for i := range m.Incidents {
+		m.Incidents[i].Thread = m.Thread
+	}
 	return m
 }
