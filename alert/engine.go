@@ -316,7 +316,8 @@ func (e *Engine) Tick(now sereno.Instant) {
 	for len(e.timers) > 0 && e.timers[0].at <= now {
 		top := heap.Pop(&e.timers).(timer) //nolint:forcetypeassert // it holds no other
 		if !top.thread {
-			if p := e.parcels[DeliveryID(top.id)]; p != nil {
+			if p := e.parcels[DeliveryID(top.id)]; p != nil && p.alarm == top.at {
+				p.alarm = 0
 				e.check(p)
 			}
 			continue

@@ -73,7 +73,10 @@ func (e *Engine) check(p *parcel) {
 	if c == nil || p.State != Waiting {
 		return
 	}
-	if e.now >= max(p.Due, p.Promised).Add(c.giveUp) && !p.flying {
+	if e.now >= max(p.Due, p.Promised).Add(c.giveUp) {
+		if p.flying {
+			return // what comes of it decides
+		}
 		e.settle(p, Expired, 0, fmt.Sprintf("given up after %s: %s", sereno.FormatLength(c.giveUp), nothing(p.Answer)), e.now)
 		e.standIn(p)
 		e.deaf(p)

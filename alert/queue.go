@@ -348,7 +348,7 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 // align lets the ladders of those that are told in one digest count from there,
 // so that what follows comes together too.
 func (e *Engine) align(t *thread, c *course, due sereno.Instant) {
-	if c == nil || c.Base == 0 || c.HeldFrom != 0 {
+	if c == nil || c.Over || c.Base == 0 || c.HeldFrom != 0 {
 		return
 	}
 	pol := e.policy(c.Policy)
