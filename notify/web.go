@@ -220,6 +220,9 @@ func Reason(err error) string {
 		}
 		return "the name " + e.Name + " cannot be resolved: " + e.Err
 	}
+	if why := untrusted(err); why != "" {
+		return why
+	}
 	e, ok := errors.AsType[*net.OpError](err)
 	if !ok || e.Op != "dial" || e.Addr == nil {
 		return err.Error()
@@ -229,6 +232,27 @@ func Reason(err error) string {
 		why = s.Err
 	}
 	return "no connection to " + e.Addr.String() + ": " + why.Error()
+}
+
+// untrusted says why TLS did not come about, "" if that was not it.
+func untrusted(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "the certificate is signed by nobody who is believed here; an authority of your own is given with ca, where the kind of channel has it"
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		names := append([]string{}, e.Certificate.DNSNames...)
+		for _, ip := range e.Certificate.IPAddresses {
+			names = append(names, ip.String())
+		}
+		return "the certificate is not for " + e.Host + ", but for " + cmp.Or(strings.Join(names, ", "), "nobody")
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return fmt.Sprintf("the certificate is valid from %s to %s, and now it is %s", e.Cert.NotBefore.UTC().Format(time.DateTime), e.Cert.NotAfter.UTC().Format(time.DateTime), time.Now().UTC().Format(time.DateTime))
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "what answers there does not speak TLS: is it the right port, and is TLS meant?"
+	}
+	return ""
 }
 
 func isTimeout(err error) bool {

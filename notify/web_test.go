@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -326,5 +327,47 @@ func TestSecretsWhereNobodyLooksForThem(t *testing.T) {
 	})
 	if _, err := broken(nil); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "HTTPS_PROXY") {
 		t.Errorf("a proxy that cannot be read: %v", err)
+	}
+}
+
+// TestCertificatesThatAreNotBelieved: it is said which, why, and what to do.
+func TestCertificatesThatAreNotBelieved(t *testing.T) {
+	quiet := func(s *httptest.Server) *httptest.Server {
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		return s
+	}
+	secure := quiet(httptest.NewUnstartedServer(http.NotFoundHandler()))
+	secure.StartTLS()
+	defer secure.Close()
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	go func() {
+		for {
+			conn, err := plain.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "220 mail.example.com ESMTP\r\n")
+			conn.Close()
+		}
+	}()
+	pool := x509.NewCertPool()
+	pool.AddCert(secure.Certificate())
+	named := strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)
+	for _, c := range []struct {
+		url, want string
+		roots     *x509.CertPool
+	}{
+		{secure.URL, "the certificate is signed by nobody who is believed here; an authority of your own is given with ca", nil},
+		{named, "the certificate is not for localhost, but for example.com", pool},
+		{"https://" + plain.Addr().String(), "what answers there does not speak TLS: is it the right port, and is TLS meant?", nil},
+	} {
+		_, err := NewWeb(Options{}, c.roots).Post(t.Context(), Call{URL: c.url})
+		if f := FailureOf(err); !strings.HasPrefix(f.Text, c.want) || f.Class != Passing || f.Unsure {
+			t.Errorf("%+v; it should be %q", f, c.want)
+		}
 	}
 }
