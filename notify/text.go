@@ -99,10 +99,12 @@ const leftOut = "\n… the rest was left out"
 // fit returns how many bytes of a text make its first piece; more than none.
 func fit(text string, limit int, size func(rune) int) int {
 	used, line, word, whole := 0, 0, 0, 0 // whole: the latest place between two characters
+	var before rune
 	for i, r := range text {
-		if i > 0 && !clings(r) {
+		if i > 0 && !clings(r) && before != '\u200d' {
 			whole = i
 		}
+		before = r
 		if used += size(r); used > limit {
 			switch {
 			case r == '\n', r == ' ':

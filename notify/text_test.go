@@ -100,6 +100,18 @@ func TestSplit(t *testing.T) {
 
 // TestSplitKeepsAllThatFits: whatever a text is, no piece is too long, none is
 // cut within a rune, and together they have all its letters, in order.
+// TestSplitKeepsPicturesWhole: what is joined to one picture is not cut in two.
+func TestSplitKeepsPicturesWhole(t *testing.T) {
+	family := "👩\u200d👩\u200d👧"
+	for limit := 8; limit < 20; limit++ {
+		for _, piece := range Split(strings.Repeat(family, 5), limit, 100, UTF16) {
+			if strings.Count(piece, family)*len(family) != len(piece) {
+				t.Errorf("at most %d: %q", limit, piece)
+			}
+		}
+	}
+}
+
 func TestSplitKeepsAllThatFits(t *testing.T) {
 	letters := func(text string) string { return strings.Join(strings.Fields(text), "") }
 	rapid.Check(t, func(t *rapid.T) {

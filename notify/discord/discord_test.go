@@ -93,15 +93,16 @@ func shown(t *testing.T, part notifytest.Sent) string {
 	if !bold || !ends {
 		t.Errorf("the content is %q", m.Content)
 	}
-	out := content
+	var out strings.Builder
+	out.WriteString(content)
 	for _, e := range m.Embeds {
-		out += "\n" + links.ReplaceAllString(e.Description, "")
+		out.WriteString("\n" + links.ReplaceAllString(e.Description, ""))
 	}
-	rest := escaped.ReplaceAllString(out, "x")
+	rest := escaped.ReplaceAllString(out.String(), "x")
 	if strings.ContainsAny(rest, "\\*_~|`<[]@") || markup.MatchString(rest) {
 		t.Errorf("mark-up is left in %q", rest)
 	}
-	return escaped.ReplaceAllString(out, "$1")
+	return escaped.ReplaceAllString(out.String(), "$1")
 }
 
 func TestAnswers(t *testing.T) { notifytest.Answers(t, Kind{}, settingsFor, "testdata/answers.txt") }

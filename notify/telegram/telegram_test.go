@@ -554,6 +554,61 @@ func TestNumbersBeginAnew(t *testing.T) {
 	}
 }
 
+// TestAnEndInTheMiddleOfAPress: what was pressed and not answered when listening
+// ended is heard by whoever listens next, also in another process.
+func TestAnEndInTheMiddleOfAPress(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var call struct{ Offset int64 }
+		if err := json.NewDecoder(r.Body).Decode(&call); err != nil {
+			t.Error(err)
+		}
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/getUpdates"):
+			io.WriteString(w, `{"ok":true,"result":true}`)
+		case call.Offset <= 5:
+			fmt.Fprintf(w, `{"ok":true,"result":[%s]}`, press(5, 42))
+		default:
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(server.Close)
+	for name, restart := range map[string]bool{"settings are read again": false, "another process": true} {
+		first := New()
+		next := first
+		if restart {
+			next = New()
+		}
+		c, err := first.Open(json.RawMessage(settingsFor(server.URL)), notify.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		err = c.(notify.Listener).Listen(ctx, func(ctx context.Context, _ notify.Answer) (string, bool) {
+			cancel()
+			<-ctx.Done()
+			return "", false
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if c, err = next.Open(json.RawMessage(settingsFor(server.URL)), notify.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			heard := make(chan sereno.IncidentID, 1000)
+			listen(t, c, heard)
+			select {
+			case id := <-heard:
+				if id != 42 {
+					t.Errorf("heard %d", id)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("what was pressed is lost")
+			}
+		})
+	}
+}
+
 // TestNewSettingsAreUsedToAnswer: whoever mends the certificate of a server of
 // their own is answered.
 func TestNewSettingsAreUsedToAnswer(t *testing.T) {
