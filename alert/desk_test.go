@@ -130,7 +130,7 @@ func events(list []arrival) (words []string) {
 		var word strings.Builder
 		word.WriteString(string(a.Event))
 		for _, in := range a.Incidents {
-			word.WriteString(fmt.Sprintf(" %d", in.ID))
+			fmt.Fprintf(&word, " %d", in.ID)
 		}
 		words = append(words, word.String())
 	}
