@@ -47,14 +47,16 @@ func (d *desk) registerEvents() {
 }
 
 func (d *desk) events(_ context.Context, in *eventsQuery) (*huma.StreamResponse, error) {
-	if d.Events.Subscribers() >= maxWatchers {
+	// First in, then counted: of many who come at once none slips through.
+	news := d.Events.Subscribe(in.After, in.Topic...)
+	if d.Events.Subscribers() > maxWatchers {
+		news.Close()
 		return nil, sereno.Errorf(sereno.Unavailable, "%d others follow the events just now: ask again when one of them has gone", maxWatchers)
 	}
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
 		r, w := humago.Unwrap(answer)
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold news back
-		news := d.Events.Subscribe(in.After, in.Topic...)
 		defer news.Close()
 		// Whoever has gone is noticed by the next write, or by the server.
 		_ = follow(r.Context(), newStream(w), news)

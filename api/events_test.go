@@ -211,3 +211,21 @@ func TestEventsHaveADoor(t *testing.T) {
 		t.Error("there are events although there is no hub")
 	}
 }
+
+// TestNoMoreThanManyWatchAtOnce: those who come in one moment do not slip through
+// a door that each of them found open.
+func TestNoMoreThanManyWatchAtOnce(t *testing.T) {
+	hub := event.New()
+	d := &desk{Options: Options{Events: hub}}
+	let := 0
+	for range 3 * maxWatchers { // none of which has got so far as to be told something
+		if _, err := d.events(t.Context(), &eventsQuery{}); err == nil {
+			let++
+		} else if sereno.KindOf(err) != sereno.Unavailable {
+			t.Fatal(err)
+		}
+	}
+	if let != maxWatchers || hub.Subscribers() != maxWatchers {
+		t.Errorf("%d were let in, %d listen", let, hub.Subscribers())
+	}
+}
