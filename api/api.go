@@ -104,6 +104,10 @@ type Options struct {
 	Replays        Replays                                   // what replays are made from; nil: there are none
 	Events         *event.Hub                                // what happens, for those who follow it; nil: no /api/events
 
+	// Maintenance returns which of some devices are under maintenance now; nil:
+	// none ever is.
+	Maintenance func(devices []sereno.DeviceID) map[sereno.DeviceID]InMaintenance
+
 	// Who is told, and what people do about it; nil: nobody is told of anything.
 	Alerts  Alerts
 	Told    Told                                                  // needed with Alerts

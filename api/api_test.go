@@ -29,6 +29,8 @@ type world struct {
 	t    testing.TB
 	now  sereno.Instant
 	live map[sereno.CheckID]ledger.Live
+
+	options Options // that it was made from
 }
 
 func newWorld(t testing.TB) *world {
@@ -39,10 +41,11 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(func() { s.Close() })
 	w := &world{Store: s, t: t, now: noon, live: map[sereno.CheckID]ledger.Live{}}
-	w.Handler = New(Options{
+	w.options = Options{
 		Plan: w, Facts: s, Watch: w, Figures: s, Kinds: []probe.Kind{fakeKind{}}, Version: "test",
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() sereno.Instant { return w.now },
-	})
+	}
+	w.Handler = New(w.options)
 	return w
 }
 

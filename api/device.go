@@ -35,6 +35,16 @@ type Device struct {
 	Cause      sereno.Cause      `json:"cause" readOnly:"true" doc:"Why it has the status, for a program"`
 	Checks     []Check           `json:"checks" required:"false" doc:"How it is looked at, at most 100; left out: one icmp check with the defaults"`
 	Figures    map[string]Share  `json:"figures,omitempty" readOnly:"true" required:"false" doc:"By window, such as 30d"`
+
+	Maintenance *InMaintenance `json:"maintenance" readOnly:"true" doc:"It is worked on just now, and nobody is told of its trouble; null: it is not"`
+}
+
+// InMaintenance says that a device is under maintenance: by which window, of
+// several the one that ends last.
+type InMaintenance struct {
+	_      struct{}       `nullable:"true"`
+	Window string         `json:"window" doc:"The name of the maintenance window"`
+	Until  sereno.Instant `json:"until" format:"date-time" doc:"When it ends, with all of its occurrences that touch"`
 }
 
 // A Check is the document of one way in which a device is looked at.
@@ -270,11 +280,27 @@ func (d *desk) devices(ctx context.Context, devices []sereno.Device) ([]Device, 
 	for _, l := range list {
 		live[l.Check] = l
 	}
+	under := d.inMaintenance(devices)
 	documents := make([]Device, len(devices))
 	for i, device := range devices {
 		documents[i] = deviceDocument(device, live)
+		if m, ok := under[device.ID]; ok {
+			documents[i].Maintenance = &m
+		}
 	}
 	return documents, nil
+}
+
+// inMaintenance returns those of some devices that are under maintenance now.
+func (d *desk) inMaintenance(devices []sereno.Device) map[sereno.DeviceID]InMaintenance {
+	if d.Maintenance == nil {
+		return nil
+	}
+	ids := make([]sereno.DeviceID, len(devices))
+	for i, device := range devices {
+		ids[i] = device.ID
+	}
+	return d.Maintenance(ids)
 }
 
 func deviceDocument(d sereno.Device, live map[sereno.CheckID]ledger.Live) Device {

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,4 +165,45 @@ func TestAReportKnowsTheMaintenanceThatUptimeKnows(t *testing.T) {
 	if f, u := summary(r.Together, noon), w.uptime("window=24h").Figures; f.Down != u.Down || f.Maintenance != u.Maintenance || f.Unknown != u.Unknown {
 		t.Errorf("together: the report has\n%+v, not\n%+v", f, u)
 	}
+}
+
+func TestADeviceSaysThatItIsWorkedOn(t *testing.T) {
+	w := newWorld(t)
+	until := noon.Add(2 * time.Hour)
+	worked := map[sereno.DeviceID]InMaintenance{}
+	w.options.Maintenance = func(devices []sereno.DeviceID) map[sereno.DeviceID]InMaintenance {
+		under := map[sereno.DeviceID]InMaintenance{}
+		for _, d := range devices {
+			if m, in := worked[d]; in {
+				under[d] = m
+			}
+		}
+		return under
+	}
+	w.Handler = New(w.options)
+	var oven, door, got Device
+	w.do(201, "POST", "/api/devices", `{"name":"oven","address":"10.0.0.1"}`, &oven)
+	w.do(201, "POST", "/api/devices", `{"name":"door","address":"10.0.0.2"}`, &door)
+	worked[oven.ID] = InMaintenance{Window: "sunday", Until: until}
+	var list Page[Device]
+	w.do(200, "GET", "/api/devices", "", &list)
+	path := fmt.Sprintf("/api/devices/%d", oven.ID)
+	answer := serve(w, request("GET", path, ""))
+	if m := list.Items[0].Maintenance; m == nil || *m != worked[oven.ID] || list.Items[1].Maintenance != nil {
+		t.Errorf("the list says %+v and %+v", m, list.Items[1].Maintenance)
+	}
+	if want := `"maintenance":{"window":"sunday","until":"2026-11-21T14:00:00.000000Z"}`; !strings.Contains(answer.Body.String(), want) {
+		t.Errorf("%s has no %s", answer.Body, want)
+	}
+	// It can be sent back as it came, both ways; what it says of that is ignored.
+	w.do(200, "PUT", path, answer.Body.String(), &got)
+	if m := got.Maintenance; m == nil || *m != worked[oven.ID] {
+		t.Errorf("sent back it says %+v", m)
+	}
+	other := fmt.Sprintf("/api/devices/%d", door.ID)
+	answer = serve(w, request("GET", other, ""))
+	if want := `"maintenance":null`; !strings.Contains(answer.Body.String(), want) {
+		t.Errorf("%s has no %s", answer.Body, want)
+	}
+	w.do(200, "PUT", other, answer.Body.String(), &got)
 }

@@ -27,6 +27,7 @@ type Sources struct {
 	Disk        func() map[string]int64 // bytes by class
 	Connections func() store.Pool
 	Channels    func(context.Context) ([]alert.ChannelHealth, error) // those of alerting
+	Maintenance func() int                                           // devices that are under maintenance now
 	Version     string
 }
 
@@ -68,6 +69,11 @@ func NewMetrics(s Sources) *Metrics {
 	}
 	if s.Samples != nil {
 		m.MustRegister(samplesCollector(s.Samples))
+	}
+	if s.Maintenance != nil {
+		m.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sereno_devices_in_maintenance", Help: "Devices that are under a maintenance window.",
+		}, func() float64 { return float64(s.Maintenance()) }))
 	}
 	if s.Connections != nil {
 		m.MustRegister(poolCollector(s.Connections))

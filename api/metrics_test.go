@@ -33,6 +33,7 @@ func TestMetricsSayWhatTheSourcesKnow(t *testing.T) {
 			c.Lateness.Counts[0], c.Lateness.Counts[5], c.Lateness.Counts[len(icmp.LatenessBounds)] = 100, 10, 1
 			return c
 		},
+		Maintenance: func() int { return 18 },
 	})
 	m.Committed(3*time.Millisecond, nil)
 
@@ -43,6 +44,9 @@ sereno_checks{status="degraded"} 0
 sereno_checks{status="down"} 2
 sereno_checks{status="unknown"} 0
 sereno_checks{status="up"} 7
+# HELP sereno_devices_in_maintenance Devices that are under a maintenance window.
+# TYPE sereno_devices_in_maintenance gauge
+sereno_devices_in_maintenance 18
 # HELP sereno_icmp_duplicate_total Replies to a request that had its reply.
 # TYPE sereno_icmp_duplicate_total counter
 sereno_icmp_duplicate_total 13

@@ -78,6 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	defer marks.Close()
 	var clk *clock.Clock
 	var desk *alert.Desk
+	var site *foreman
 	poke := func() {
 		if desk != nil { // there is none while an earlier run's entries are written
 			desk.Poke()
@@ -148,13 +149,13 @@ func Run(ctx context.Context, o Options) error {
 	disk := &gauge{cfg: cfg, facts: facts, looks: kept, storage: storage, log: log}
 	metrics = api.NewMetrics(api.Sources{
 		Disk: disk.Bytes, Statistics: books.Statistics, Echo: echo.Counters, Storage: storage.State, Samples: usage, Connections: facts.Pool, Version: o.Version,
-		Channels: func(ctx context.Context) ([]alert.ChannelHealth, error) { return desk.Health(ctx) },
+		Channels:    func(ctx context.Context) ([]alert.ChannelHealth, error) { return desk.Health(ctx) },
+		Maintenance: func() int { return site.Count() },
 	})
 	witnesses := newWatchpost(books, scheduler, echo, log)
 	witnesses.Name(cfg.Witnesses)
 	scene := newScene(witnesses.Gateways)
 	var plan *plan
-	var site *foreman
 	resolver := resolve.New(resolve.Options{Changed: func(name string, addr netip.Addr, err error) {
 		if err != nil {
 			log.Warn("a name does not resolve; its devices are looked at where they last were, if anywhere", "name", name, "err", err)
@@ -313,7 +314,7 @@ func Run(ctx context.Context, o Options) error {
 		Version: o.Version, InsecureListen: cfg.InsecureListen, Log: log, Now: clk.Now,
 		Beats: receiver(cfg, watched), Prometheus: promQL, Samples: series, Book: facts, Looks: readable, Replays: replays,
 		Channels: channels.Kinds(), Rulebook: rules, Senders: desk, Events: events,
-		Alerts: desk, Told: facts, Resolve: books.Resolve, Signer: key,
+		Alerts: desk, Told: facts, Resolve: books.Resolve, Signer: key, Maintenance: site.Under,
 	})
 	parts.start("api", func(ctx context.Context) error { return api.Serve(ctx, ln, door) })
 

@@ -17,6 +17,7 @@ import (
 
 	"sereno"
 	"sereno/alert"
+	"sereno/api"
 	"sereno/maintenance"
 	"sereno/match"
 )
@@ -34,10 +35,12 @@ type foreman struct {
 	mu   sync.Mutex
 	news []siteNews // not yet taken in, in order
 
-	// These belong to Run.
+	until sereno.Instant // all is written up to here; of Run alone
+
+	// What others may ask for: Run alone changes it, with asked held.
+	asked   sync.RWMutex
 	windows []*maintenance.Calendar
 	open    map[string]map[sereno.DeviceID]sereno.Instant // by window: since when
-	until   sereno.Instant                                // all is written up to here
 }
 
 // foremanParts are what a foreman works with.
@@ -103,6 +106,54 @@ func (f *foreman) tell(n siteNews) {
 	}
 }
 
+// Under returns which of some devices are under maintenance now, as far as it
+// is written down: of several windows the one that ends last.
+func (f *foreman) Under(devices []sereno.DeviceID) map[sereno.DeviceID]api.InMaintenance {
+	under := map[sereno.DeviceID]api.InMaintenance{}
+	f.asked.RLock()
+	defer f.asked.RUnlock()
+	for _, s := range f.on() {
+		for _, d := range devices {
+			if _, in := f.open[s.Name][d]; in && s.end > under[d].Until {
+				under[d] = api.InMaintenance{Window: s.Name, Until: s.end}
+			}
+		}
+	}
+	return under
+}
+
+// Count returns how many devices are under maintenance now.
+func (f *foreman) Count() int {
+	f.asked.RLock()
+	defer f.asked.RUnlock()
+	on := f.on()
+	if len(on) == 1 {
+		return len(f.open[on[0].Name])
+	}
+	under := map[sereno.DeviceID]bool{}
+	for _, s := range on {
+		for d := range f.open[s.Name] {
+			under[d] = true
+		}
+	}
+	return len(under)
+}
+
+// on returns the windows that devices are under now; one that has ended and is
+// not yet written down as ended is none. asked is held.
+func (f *foreman) on() (list []stint) {
+	now := f.now()
+	for _, c := range f.windows {
+		if len(f.open[c.Name]) == 0 {
+			continue
+		}
+		if begin, end, in := c.At(now); in {
+			list = append(list, stint{c, begin, end})
+		}
+	}
+	return list
+}
+
 // Run writes maintenance down until ctx ends.
 func (f *foreman) Run(ctx context.Context) error {
 	failing := false
@@ -166,7 +217,8 @@ func (f *foreman) step(ctx context.Context) error {
 		}
 		n := f.news[0]
 		f.mu.Unlock()
-		at := max(n.at, f.until)
+		// Its moment may be of a clock that was ahead and not to be trusted.
+		at := max(min(n.at, f.now()), f.until)
 		if err := f.advance(ctx, at); err != nil {
 			return err
 		}
@@ -200,11 +252,13 @@ func (f *foreman) begin(ctx context.Context) error {
 			f.until = f.now()
 		}
 	}
+	f.asked.Lock()
 	f.windows = f.compile(windows)
 	f.open = map[string]map[sereno.DeviceID]sereno.Instant{}
 	for _, m := range list {
 		f.opened(m)
 	}
+	f.asked.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.news = slices.Insert(f.news, 0, siteNews{at: f.now(), book: true, windows: f.foremanParts.windows})
@@ -224,6 +278,7 @@ func (f *foreman) compile(windows []maintenance.Window) []*maintenance.Calendar 
 	return list
 }
 
+// opened takes a stretch in that lasts. asked is held.
 func (f *foreman) opened(m sereno.Maintained) {
 	if f.open[m.Window] == nil {
 		f.open[m.Window] = map[sereno.DeviceID]sereno.Instant{}
@@ -244,12 +299,11 @@ func (f *foreman) advance(ctx context.Context, to sereno.Instant) error {
 	}
 	var begun []stint
 	w := f.writer(ctx)
-	ended := map[string]bool{}
+	ended := map[string]sereno.Instant{} // at first
 	for _, c := range f.windows {
 		if _, end, in := c.At(f.until); in && end <= to {
-			ended[c.Name] = true
+			ended[c.Name] = end
 			w.closeAll(f.open[c.Name], c.Name, end)
-			f.log.Info("maintenance ends", "window", c.Name, "at", end, "devices", len(f.open[c.Name]))
 		}
 		for t := f.until; ; {
 			begin, end, ok := c.Next(t)
@@ -257,9 +311,10 @@ func (f *foreman) advance(ctx context.Context, to sereno.Instant) error {
 				break
 			}
 			begun = append(begun, stint{c, begin, end})
-			if t = begin; end <= to {
-				ended[c.Name] = true
+			if _, already := ended[c.Name]; end <= to && !already {
+				ended[c.Name] = end
 			}
+			t = begin
 		}
 	}
 	fresh := map[string]map[sereno.DeviceID]sereno.Instant{}
@@ -290,7 +345,11 @@ func (f *foreman) advance(ctx context.Context, to sereno.Instant) error {
 	if err := w.done(); err != nil {
 		return err
 	}
-	for name := range ended {
+	f.asked.Lock()
+	for _, name := range slices.Sorted(maps.Keys(ended)) {
+		if n := len(f.open[name]); n > 0 {
+			f.log.Info("maintenance ends", "window", name, "at", ended[name], "devices", n)
+		}
 		delete(f.open, name)
 	}
 	for _, s := range begun {
@@ -299,6 +358,7 @@ func (f *foreman) advance(ctx context.Context, to sereno.Instant) error {
 			f.log.Info("maintenance begins", "window", s.Name, "at", s.begin, "until", s.end, "devices", len(fresh[s.Name]))
 		}
 	}
+	f.asked.Unlock()
 	f.until = to
 	if len(begun) > 0 || len(ended) > 0 {
 		f.remember()
@@ -355,7 +415,7 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 				}
 				since, was := f.open[c.Name][d.ID]
 				if !was {
-					since = n.at
+					since = max(n.at, d.Created) // it may be newer than this book
 					begun[c.Name]++
 					w.put(sereno.Maintained{Device: d.ID, Begin: since, Window: c.Name})
 				}
@@ -377,7 +437,10 @@ func (f *foreman) takeBook(ctx context.Context, n siteNews) error {
 	if err := w.done(); err != nil {
 		return err
 	}
-	f.windows, f.open, f.until = windows, open, n.at
+	f.asked.Lock()
+	f.windows, f.open = windows, open
+	f.asked.Unlock()
+	f.until = n.at
 	f.remember()
 	for said, devices := range map[string]map[string]int{"maintenance begins": begun, "maintenance ends": ended} {
 		for _, name := range slices.Sorted(maps.Keys(devices)) {
@@ -435,6 +498,7 @@ func (f *foreman) takeDevices(ctx context.Context, n siteNews) error {
 	if err := w.done(); err != nil {
 		return err
 	}
+	f.asked.Lock()
 	for at, since := range changes {
 		if since == 0 {
 			delete(f.open[at.window], at.device)
@@ -442,6 +506,7 @@ func (f *foreman) takeDevices(ctx context.Context, n siteNews) error {
 			f.opened(sereno.Maintained{Device: at.device, Begin: since, Window: at.window})
 		}
 	}
+	f.asked.Unlock()
 	if f.until = n.at; len(changes) > 0 {
 		f.remember()
 	}

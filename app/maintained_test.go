@@ -22,6 +22,7 @@ import (
 	"sereno/maintenance"
 	"sereno/match"
 	"sereno/store"
+	"sereno/store/postgrestest"
 )
 
 // A buildingSite is a foreman with a real store and a clock that stands.
@@ -39,23 +40,32 @@ type buildingSite struct {
 var night = sereno.At(time.Date(2026, 10, 31, 23, 0, 0, 0, time.UTC))
 
 func newSite(t *testing.T, windows ...maintenance.Window) *buildingSite {
-	folder := t.TempDir()
-	facts, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, "sereno.db"), slog.New(slog.DiscardHandler))
+	t.Helper()
+	return newSiteIn(t, "sqlite:"+filepath.Join(t.TempDir(), "sereno.db"), windows...)
+}
+
+func newSiteIn(t *testing.T, url string, windows ...maintenance.Window) *buildingSite {
+	t.Helper()
+	facts, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { facts.Close() })
-	return &buildingSite{T: t, store: facts, path: filepath.Join(folder, "maintenance"), now: night, windows: windows, names: map[sereno.DeviceID]string{}}
+	return &buildingSite{T: t, store: facts, path: filepath.Join(t.TempDir(), "maintenance"), now: night, windows: windows, names: map[sereno.DeviceID]string{}}
 }
 
 // start is a start of the program; what there was before has been killed.
 func (b *buildingSite) start() {
 	b.Helper()
-	b.foreman = newForeman(foremanParts{
+	b.foreman = b.newForeman()
+	b.step()
+}
+
+func (b *buildingSite) newForeman() *foreman {
+	return newForeman(foremanParts{
 		store: b.store, path: b.path, windows: b.windows, settled: b.now, now: func() sereno.Instant { return b.now },
 		pending: func() bool { return false }, log: slog.New(slog.DiscardHandler),
 	})
-	b.step()
 }
 
 func (b *buildingSite) step() {
@@ -290,6 +300,149 @@ func TestNothingIsLostWhileStorageIsAway(t *testing.T) {
 	}
 	b.at(6)
 	b.want("oven daily 2-4")
+}
+
+// What is put off while storage is away is said once, when it is done.
+func TestWhatEndsIsSaidOnceItIsWritten(t *testing.T) {
+	b := newSite(t, daily)
+	b.add("oven", "site:plant1")
+	b.start()
+	b.at(2.5)
+	var said strings.Builder
+	b.foreman.log = slog.New(slog.NewTextHandler(&said, nil))
+	b.foreman.store = &absentStore{siteBook: b.store, fails: 3}
+	b.now = night.Add(5 * time.Hour)
+	for range 3 {
+		if err := b.foreman.step(t.Context()); err == nil {
+			t.Fatal("written while storage was away")
+		}
+	}
+	if said.Len() > 0 {
+		t.Errorf("said before it was written:\n%s", said.String())
+	}
+	b.step()
+	if n := strings.Count(said.String(), "maintenance ends"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, said.String())
+	}
+	b.want("oven daily 2-4")
+}
+
+// A clock that was far ahead while it was not to be trusted, and then put
+// right, leaves nothing in the future.
+func TestNewsOfAClockThatWasAhead(t *testing.T) {
+	b := newSite(t, daily)
+	oven := b.add("oven", "site:plant1")
+	b.start()
+	b.at(1)
+	b.now = night.Add(1000 * time.Hour)
+	b.foreman.Devices([]sereno.Device{oven}, []sereno.Device{oven})
+	if err := b.foreman.Book(t.Context(), &alert.Plan{Book: alert.Book{Windows: b.windows}}); err != nil {
+		t.Fatal(err)
+	}
+	b.at(1.5)
+	b.want("")
+	b.at(3)
+	b.want("oven daily 2-")
+}
+
+// Nothing is under maintenance before it is there.
+func TestADeviceThatCameAfterTheBookChanged(t *testing.T) {
+	b := newSite(t)
+	b.start()
+	b.now = night.Add(2*time.Hour + 30*time.Minute)
+	if err := b.foreman.Book(t.Context(), &alert.Plan{Book: alert.Book{Windows: []maintenance.Window{daily}}}); err != nil {
+		t.Fatal(err)
+	}
+	b.now = night.Add(3 * time.Hour)
+	b.add("oven", "site:plant1")
+	b.step()
+	b.want("oven daily 3-")
+}
+
+func TestWhoIsUnderMaintenanceNow(t *testing.T) {
+	b := newSite(t, daily, whole)
+	oven, door := b.add("oven", "site:plant1"), b.add("door")
+	b.start()
+	for _, test := range []struct {
+		hours float64
+		want  string
+		count int
+	}{
+		{1.5, "", 0},
+		{2.5, "oven daily 4", 1},
+		{3.5, "oven whole 6, door whole 6", 2}, // of two the one that ends last
+		{4.5, "oven whole 6, door whole 6", 2},
+		{6, "", 0},
+		{26, "oven daily 28", 1},
+	} {
+		b.at(test.hours)
+		var said []string
+		under := b.foreman.Under([]sereno.DeviceID{oven.ID, door.ID, door.ID + 1})
+		for _, d := range []sereno.Device{oven, door} {
+			if m, in := under[d.ID]; in {
+				said = append(said, fmt.Sprintf("%s %s %v", d.Name, m.Window, m.Until.Sub(night).Hours()))
+			}
+		}
+		if got := strings.Join(said, ", "); got != test.want || b.foreman.Count() != test.count || len(under) != len(said) {
+			t.Errorf("at %v: %d under %q, not %d under %q", test.hours, b.foreman.Count(), got, test.count, test.want)
+		}
+	}
+	b.now = night.Add(28 * time.Hour) // it has ended, and is not yet written down as that
+	if n, under := b.foreman.Count(), b.foreman.Under([]sereno.DeviceID{oven.ID}); n != 0 || len(under) != 0 {
+		t.Errorf("after its end %d: %v", n, under)
+	}
+}
+
+// PostgreSQL goes away in the middle of a window and is back after its end;
+// Sereno itself is killed meanwhile.
+func TestMaintenanceInPostgreSQLThatIsRestarted(t *testing.T) {
+	server := postgrestest.Start(t)
+	b := newSiteIn(t, server.Database(t), daily, whole)
+	b.add("oven", "site:plant1")
+	door := b.add("door")
+	b.start()
+	b.at(2.5)
+	b.want("oven daily 2-")
+	b.at(3.25)
+	b.want("door whole 3-, oven daily 2-, oven whole 3-")
+	server.Kill()
+	b.now = night.Add(5 * time.Hour)
+	if err := b.foreman.step(t.Context()); err == nil {
+		t.Fatal("written while there was no server")
+	}
+	if n := b.foreman.Count(); n != 2 { // by the window that still is
+		t.Errorf("%d are under maintenance", n)
+	}
+	server.Start(t)
+	b.again()
+	b.want("door whole 3-, oven daily 2-4, oven whole 3-")
+
+	server.Kill()
+	b.now = night.Add(6*time.Hour + 30*time.Minute)
+	if err := b.foreman.step(t.Context()); err == nil {
+		t.Fatal("written while there was no server")
+	}
+	server.Start(t)
+	b.now = night.Add(27 * time.Hour)
+	b.foreman = b.newForeman() // killed
+	b.again()
+	b.want("door whole 3-6, oven daily 2-4, oven daily 26-, oven whole 3-6")
+	b.remove(door)
+	b.at(30)
+	b.want("door whole 3-6, oven daily 2-4, oven daily 26-28, oven whole 3-6")
+}
+
+// again steps until storage takes it: the first try finds broken connections.
+func (b *buildingSite) again() {
+	b.Helper()
+	var err error
+	for range 100 {
+		if err = b.foreman.step(b.Context()); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.Fatal(err)
 }
 
 // fewDevices is a store in memory, for the clock of a bubble.

@@ -63,6 +63,38 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// What is worked on comes after what is not, however badly it is, and nobody
+// takes it for something else.
+func TestStatusOfWhatIsWorkedOn(t *testing.T) {
+	const window = `"maintenance":{"window":"sunday","until":"2026-11-21T14:00:00Z"}`
+	items := []string{
+		`{"name":"oven","address":"10.0.0.1","status":"down","since":"2026-11-21T11:00:00Z","importance":"critical",` + window + `}`,
+		`{"name":"lamp","address":"10.0.0.2","status":"unknown","maintenance":null}`,
+		`{"name":"press","address":"10.0.0.3","status":"up","paused":true,` + window + `}`,
+		`{"name":"belt","address":"10.0.0.4","status":"up",` + window + `}`,
+		`{"name":"door","address":"10.0.0.5","status":"down","since":"2026-11-21T11:59:00Z","importance":"low"}`,
+	}
+	out, _, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/statistics" {
+			fmt.Fprint(w, `{"now":"2026-11-21T12:00:00Z","devices":{"total":5,"up":2,"down":2,"unknown":1}}`)
+			return
+		}
+		fmt.Fprintf(w, `{"items":[%s],"next_cursor":null}`, strings.Join(items, ","))
+	}, "status")
+	if !errors.Is(err, errNegative) {
+		t.Errorf("something is down: got %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if want := "2 of 5 devices are down: door (1 m 00 s), oven (1 h 00 m). 3 in maintenance: nobody is told of their trouble."; lines[0] != want {
+		t.Errorf("got  %s\nwant %s", lines[0], want)
+	}
+	for i, want := range []string{"door 10.0.0.5 down 1 m", "lamp 10.0.0.2 unknown –", "oven 10.0.0.1 down, maintenance 1 h", "belt 10.0.0.4 up, maintenance –", "press 10.0.0.3 paused –"} {
+		if got := strings.Join(strings.Fields(lines[3+i]), " "); !strings.HasPrefix(got, want) {
+			t.Errorf("line %d is %q, not %q", i, got, want)
+		}
+	}
+}
+
 func TestStatusTellsThatNothingIsWritten(t *testing.T) {
 	for _, story := range []struct {
 		name, settled string

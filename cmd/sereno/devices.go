@@ -124,7 +124,7 @@ func newDevicesList() *cobra.Command {
 			}
 			t := &table{columns: []column{{"id", true}, {"device", false}, {"address", false}, {"status", false}, {"importance", false}, {"parents", false}, {"tags", false}, {"managed by", false}}}
 			for _, d := range devices {
-				t.add(cell{fmt.Sprint(d.ID), faint}, text(d.Name), text(d.Address), statusCell(d.Status, d.Paused), text(d.Importance.String()),
+				t.add(cell{fmt.Sprint(d.ID), faint}, text(d.Name), text(d.Address), deviceCell(d), text(d.Importance.String()),
 					text(strings.Join(d.Parents, ", ")), text(strings.Join(d.Tags, ", ")), cell{managed(d), faint})
 			}
 			return t.print(cmd.OutOrStdout())
@@ -173,9 +173,12 @@ func printDevice(w io.Writer, d api.Device) error {
 	}
 	row("id", fmt.Sprint(d.ID))
 	row("address", d.Address)
-	t.add(cell{"status", faint}, statusCell(d.Status, d.Paused))
+	t.add(cell{"status", faint}, deviceCell(d))
 	row("since", moment(d.Since))
 	row("reason", d.Reason)
+	if m := d.Maintenance; m != nil {
+		row("maintenance", fmt.Sprintf("%s, until %s", m.Window, moment(m.Until)))
+	}
 	row("importance", d.Importance.String())
 	row("tags", strings.Join(d.Tags, ", "))
 	row("parents", strings.Join(d.Parents, ", "))

@@ -76,7 +76,7 @@ func readPicture(ctx context.Context, c *client) (picture, error) {
 	slices.SortStableFunc(p.Items, func(a, b api.Device) int {
 		return cmp.Or(trouble(b)-trouble(a), cmp.Compare(weight(b.Importance), weight(a.Importance)), cmp.Compare(a.Name, b.Name))
 	})
-	p.Verdict = p.verdict() + p.unwritten()
+	p.Verdict = p.verdict() + p.worked() + p.unwritten()
 	return p, nil
 }
 
@@ -101,19 +101,39 @@ func (p *picture) unwritten() string {
 	return fmt.Sprintf(" Nothing has been written down for %s: the log of sereno serve says why.", sereno.FormatLength(late))
 }
 
-// trouble ranks devices for a list: down, degraded, unknown, up, paused.
+// trouble ranks devices for a list: down, degraded, unknown, what has trouble
+// while it is worked on, up, paused.
 func trouble(d api.Device) int {
 	switch {
 	case d.Paused:
 		return 0
-	case d.Status == sereno.Down:
-		return 4
-	case d.Status == sereno.Degraded:
-		return 3
-	case d.Status == sereno.Unknown:
+	case d.Status == sereno.Up:
+		return 1
+	case d.Maintenance != nil:
 		return 2
+	case d.Status == sereno.Unknown:
+		return 3
+	case d.Status == sereno.Degraded:
+		return 4
 	}
-	return 1
+	return 5
+}
+
+// worked is a second sentence for when devices are under maintenance.
+func (p *picture) worked() string {
+	n := 0
+	for _, d := range p.Items {
+		if d.Maintenance != nil {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return " 1 in maintenance: nobody is told of its trouble."
+	}
+	return fmt.Sprintf(" %s in maintenance: nobody is told of their trouble.", grouped(fmt.Sprint(n)))
 }
 
 func weight(i sereno.Importance) int {
@@ -238,7 +258,7 @@ func (p *picture) table(most, width int) *table {
 				looks = dots(c.Recent.Pattern)
 			}
 		}
-		row := []cell{text(d.Name), text(d.Address), statusCell(d.Status, d.Paused), since(d, p.Statistics.Now), rtt, loss, looks}
+		row := []cell{text(d.Name), text(d.Address), deviceCell(d), since(d, p.Statistics.Now), rtt, loss, looks}
 		if shown {
 			row = append(row, shareCell(d.Figures["24h"].Uptime), shareCell(d.Figures["30d"].Uptime))
 		}
@@ -252,6 +272,13 @@ func since(d api.Device, now sereno.Instant) cell {
 		return cell{"–", faint}
 	}
 	return cell{sereno.FormatLength(max(0, now.Sub(d.Since))), plain}
+}
+
+func deviceCell(d api.Device) cell {
+	if d.Maintenance != nil && !d.Paused {
+		return cell{d.Status.String() + ", maintenance", faint}
+	}
+	return statusCell(d.Status, d.Paused)
 }
 
 func statusCell(s sereno.Status, paused bool) cell {
