@@ -116,7 +116,10 @@ func fit(text string, limit int, size func(rune) int) int {
 			case whole > 0:
 				return whole
 			}
-			return max(i, utf8.RuneLen(r)) // nothing fits: one rune at least
+			if i > 0 {
+				return i
+			}
+			return utf8.RuneLen(r) // nothing fits: one rune at least
 		}
 		switch r {
 		case '\n':

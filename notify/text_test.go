@@ -100,6 +100,18 @@ func TestSplit(t *testing.T) {
 
 // TestSplitKeepsAllThatFits: whatever a text is, no piece is too long, none is
 // cut within a rune, and together they have all its letters, in order.
+// TestSplitNeverCutsARune: also where nothing but what clings fits.
+func TestSplitNeverCutsARune(t *testing.T) {
+	for _, text := range []string{"\u200d👍", "a\u0301\u0302\u0303", "👍\u200d👍"} {
+		for limit := 1; limit < 4; limit++ {
+			pieces := Split(text, limit, 100, UTF16)
+			if got := strings.Join(pieces, ""); got != text || !utf8.ValidString(pieces[0]) {
+				t.Errorf("%q, at most %d: %q", text, limit, pieces)
+			}
+		}
+	}
+}
+
 // TestSplitKeepsPicturesWhole: what is joined to one picture is not cut in two.
 func TestSplitKeepsPicturesWhole(t *testing.T) {
 	family := "👩\u200d👩\u200d👧"

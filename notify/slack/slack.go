@@ -150,11 +150,12 @@ func (c *channel) write(m notify.Message) message {
 		if rest != "" {
 			all += "\n" + rest
 		}
-		out := escape(first(all, maxText))
+		var out strings.Builder
+		out.WriteString(escape(first(all, maxText)))
 		for _, l := range links {
-			out += "\n" + escape(l.label) + ": <" + address(l.url) + ">"
+			out.WriteString("\n" + escape(l.label) + ": <" + address(l.url) + ">")
 		}
-		return message{Text: out}
+		return message{Text: out.String()}
 	}
 	short := notify.Cut(headline, maxHeader/2)
 	if len(notify.Split(headline, maxHeader, 2, notify.UTF16)) == 1 {
