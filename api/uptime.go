@@ -171,7 +171,7 @@ func (d *desk) uptime(ctx context.Context, in *uptimeQuery) (*answer[Uptime], er
 		if err != nil {
 			return nil, err
 		}
-		tracks, err := d.tracks(ctx, devices, from, to)
+		tracks, err := d.tracks(ctx, devices, nil, from, to)
 		if err != nil {
 			return nil, err
 		}
@@ -309,8 +309,9 @@ func (d *desk) crowds(ctx context.Context, q store.DeviceQuery) iter.Seq2[[]sere
 }
 
 // tracks returns the spans of each device, from when it was made, as far as
-// they touch the window. Those of many are read by several at once.
-func (d *desk) tracks(ctx context.Context, devices []sereno.Device, from, to sereno.Instant) ([][]sereno.Span, error) {
+// they touch the window. Those of many are read by several at once. exempt is
+// the maintenance of the devices in the window; nil: it is read too.
+func (d *desk) tracks(ctx context.Context, devices []sereno.Device, exempt maintainedOf, from, to sereno.Instant) ([][]sereno.Span, error) {
 	const apart = 300 // devices that one reads
 	tracks := make([][]sereno.Span, len(devices))
 	errs := make([]error, (len(devices)+apart-1)/apart)
@@ -318,14 +319,14 @@ func (d *desk) tracks(ctx context.Context, devices []sereno.Device, from, to ser
 	for i := range errs {
 		readers.Go(func() {
 			begin, end := i*apart, min((i+1)*apart, len(devices))
-			errs[i] = d.track(ctx, devices[begin:end], from, to, tracks[begin:end])
+			errs[i] = d.track(ctx, devices[begin:end], exempt, from, to, tracks[begin:end])
 		})
 	}
 	readers.Wait()
 	return tracks, errors.Join(errs...)
 }
 
-func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sereno.Instant, tracks [][]sereno.Span) error {
+func (d *desk) track(ctx context.Context, devices []sereno.Device, exempt maintainedOf, from, to sereno.Instant, tracks [][]sereno.Span) error {
 	notUp := make(map[sereno.CheckID][]sereno.Span)
 	for s, err := range d.Figures.NotUp(ctx, checksOf(devices), from, to) {
 		if err != nil {
@@ -348,9 +349,10 @@ func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sere
 			notUp[check] = spans
 		}
 	}
-	exempt, err := d.maintained(ctx, devices, from, to)
-	if err != nil {
-		return err
+	if exempt == nil {
+		if exempt, err = d.maintained(ctx, devices, from, to); err != nil {
+			return err
+		}
 	}
 	for i, device := range devices {
 		checks := make([][]sereno.Span, len(device.Checks))
@@ -369,8 +371,11 @@ func (d *desk) track(ctx context.Context, devices []sereno.Device, from, to sere
 	return nil
 }
 
+// maintainedOf is the maintenance of devices, by begin.
+type maintainedOf map[sereno.DeviceID][]sereno.Maintained
+
 // maintained returns the maintenance of devices that touches [from, to).
-func (d *desk) maintained(ctx context.Context, devices []sereno.Device, from, to sereno.Instant) (map[sereno.DeviceID][]sereno.Maintained, error) {
+func (d *desk) maintained(ctx context.Context, devices []sereno.Device, from, to sereno.Instant) (maintainedOf, error) {
 	ids := make([]sereno.DeviceID, len(devices))
 	for i, device := range devices {
 		ids[i] = device.ID
@@ -379,7 +384,7 @@ func (d *desk) maintained(ctx context.Context, devices []sereno.Device, from, to
 	if err != nil {
 		return nil, fmt.Errorf("get maintenance: %w", err)
 	}
-	of := map[sereno.DeviceID][]sereno.Maintained{}
+	of := maintainedOf{}
 	for _, m := range list {
 		of[m.Device] = append(of[m.Device], m)
 	}
@@ -490,7 +495,7 @@ func (d *desk) figures(ctx context.Context, devices []sereno.Device, windows []s
 	if alone && windows[0].To.Sub(begin) > much/time.Duration(len(devices)) {
 		return d.metered(ctx, devices, windows, begin)
 	}
-	return d.tallied(ctx, devices, windows, begin)
+	return d.tallied(ctx, devices, nil, windows, begin)
 }
 
 // metered returns figures by the meters, as far as they go.
@@ -519,7 +524,7 @@ func (d *desk) metered(ctx context.Context, devices []sereno.Device, windows []s
 	if len(some) == 0 {
 		return figures, nil
 	}
-	own, err := d.tallied(ctx, some, windows, begin)
+	own, err := d.tallied(ctx, some, exempt, windows, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -529,9 +534,9 @@ func (d *desk) metered(ctx context.Context, devices []sereno.Device, windows []s
 	return figures, nil
 }
 
-// tallied returns figures by the spans.
-func (d *desk) tallied(ctx context.Context, devices []sereno.Device, windows []store.Window, begin sereno.Instant) ([][]sereno.Figures, error) {
-	tracks, err := d.tracks(ctx, devices, begin, windows[0].To)
+// tallied returns figures by the spans; exempt is as tracks has it.
+func (d *desk) tallied(ctx context.Context, devices []sereno.Device, exempt maintainedOf, windows []store.Window, begin sereno.Instant) ([][]sereno.Figures, error) {
+	tracks, err := d.tracks(ctx, devices, exempt, begin, windows[0].To)
 	if err != nil {
 		return nil, err
 	}
