@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sereno"
 	"sereno/alert"
@@ -173,8 +174,10 @@ func (s *Store) checksOf(ctx context.Context, tx *sql.Tx, ids []int64) (map[sere
 // What is said of incidents that are gone for good is left out. The record 0 is
 // about none.
 //
-// An item that another delivery carries on the same channel, which is not
-// merged by now, is an error of the kind Internal: it would be told twice.
+// What another delivery carries on the same channel, and is not merged by now,
+// would be told twice. That is a fault of the caller's: it is logged, CheckOutbox
+// finds it, and the batch is written nevertheless, since a refusal would hold up
+// all that follows for ever.
 func (s *Store) Promise(ctx context.Context, b *alert.Batch) error {
 	return s.write(ctx, "promise", func(tx *sql.Tx) error {
 		if err := s.moveOn(tx, b); err != nil {
@@ -249,28 +252,28 @@ func (s *Store) putDeliveries(tx *sql.Tx, list []alert.Delivery) error {
 	return s.putItems(tx, list)
 }
 
-// putItems adds the items that deliveries do not have yet. They only grow: a
-// delivery with as many as are stored has none.
+// putItems adds the items that deliveries do not have yet: they only grow, at
+// their ends.
 func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 	ids := make([]int64, len(list))
 	for i, d := range list {
 		ids[i] = int64(d.ID)
 	}
-	type count struct {
-		of alert.DeliveryID
-		n  int
+	type end struct {
+		of   alert.DeliveryID
+		next int
 	}
-	counts, err := query(context.Background(), tx, `SELECT delivery_id, count(*) FROM delivery_items WHERE delivery_id`+s.among()+` GROUP BY delivery_id`,
-		[]any{s.list(ids)}, func(row scanner) (c count, err error) {
-			err = row.Scan((*int64)(&c.of), &c.n)
-			return c, err
+	ends, err := query(context.Background(), tx, `SELECT delivery_id, max(position) + 1 FROM delivery_items WHERE delivery_id`+s.among()+` GROUP BY delivery_id`,
+		[]any{s.list(ids)}, func(row scanner) (e end, err error) {
+			err = row.Scan((*int64)(&e.of), &e.next)
+			return e, err
 		})
 	if err != nil {
 		return err
 	}
-	has := make(map[alert.DeliveryID]int, len(counts))
-	for _, c := range counts {
-		has[c.of] = c.n
+	has := make(map[alert.DeliveryID]int, len(ends))
+	for _, e := range ends {
+		has[e.of] = e.next
 	}
 	var items []item
 	var grown []int64
@@ -279,56 +282,71 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 			continue
 		}
 		grown = append(grown, int64(d.ID))
-		for position, i := range d.Items {
-			items = append(items, item{d.ID, d.Channel, position, d.State != alert.Merged, i})
+		for position, i := range d.Items[has[d.ID]:] {
+			items = append(items, item{d.ID, d.Channel, has[d.ID] + position, d.State != alert.Merged, i})
 		}
 	}
-	n, err := put(s, tx, `INSERT INTO delivery_items (`+itemColumns+`) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, u.carries FROM @
-		WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.incident_id) ON CONFLICT DO NOTHING`, itemColumns, items, itemArgs)
+	const add = `INSERT INTO delivery_items (` + itemColumns + `) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, %s FROM @
+		WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.incident_id) ON CONFLICT DO NOTHING`
+	n, err := put(s, tx, fmt.Sprintf(add, "u.carries"), itemColumns, items, itemArgs)
 	if err != nil || n == int64(len(items)) {
 		return err
 	}
-	// Some were there already, or are of incidents that are gone for good; so is
-	// what tells of nothing else.
-	if err := s.toldOnce(tx, items); err != nil {
+	// Some are of incidents that are gone for good; so is what tells of nothing
+	// else. And some are another delivery's.
+	if n, err = put(s, tx, fmt.Sprintf(add, "0"), itemColumns, items, itemArgs); err != nil {
 		return err
+	}
+	if n > 0 {
+		if err := s.complain(tx, grown); err != nil {
+			return err
+		}
 	}
 	_, err = tx.Exec(fmt.Sprintf(`DELETE FROM deliveries WHERE id%s AND state <> %d AND event <> '%s'
 		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(), alert.Waiting, notify.Test), s.list(grown))
 	return err
 }
 
-// toldOnce proves that items which could not be added are not another
-// delivery's.
-func (s *Store) toldOnce(tx *sql.Tx, items []item) error {
-	const text = `SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, o.delivery_id FROM @ JOIN delivery_items o
-		ON o.incident_id = u.incident_id AND o.occasion = u.occasion AND o.channel = u.channel AND o.carries = 1
-		WHERE u.carries = 1 AND o.delivery_id <> u.delivery_id LIMIT 1`
-	stmt, err := tx.Prepare(s.rowsIn(text, itemColumns, itemArgs(items[0])))
-	if err != nil {
+// toldTwice selects what deliveries tell although others carry it.
+var toldTwice = fmt.Sprintf(`SELECT i.delivery_id, i.incident_id, i.occasion, i.channel FROM delivery_items i JOIN deliveries d ON d.id = i.delivery_id
+	WHERE i.carries = 0 AND d.state <> %d`, alert.Merged)
+
+func scanTwice(row scanner) (i item, err error) {
+	err = row.Scan((*int64)(&i.delivery), (*int64)(&i.Incident), &i.Occasion, &i.channel)
+	return i, err
+}
+
+func (i item) String() string {
+	return fmt.Sprintf("delivery %d tells %q of incident %d on %s, as another does", i.delivery, i.Occasion, i.Incident, i.channel)
+}
+
+// complain logs that some of these deliveries, which have grown, tell what others
+// tell.
+func (s *Store) complain(tx *sql.Tx, grown []int64) error {
+	twice, err := query(context.Background(), tx, toldTwice+` AND d.id`+s.among()+` ORDER BY i.delivery_id, i.position`, []any{s.list(grown)}, scanTwice)
+	if err == nil && len(twice) > 0 {
+		s.log.Error("a message is told twice; it is sent nevertheless: this is a fault of Sereno's, please report it", "which", twice[0].String(), "how_many", len(twice))
+	}
+	return err
+}
+
+// CheckOutbox proves that nothing is told twice on a channel. The error is of the
+// kind Internal and names the first few offenders. Whatever it finds was or will
+// be sent: better twice than never.
+func (s *Store) CheckOutbox(ctx context.Context) error {
+	const few = 5
+	twice, err := all(rows(ctx, s, "check the outbox", fmt.Sprintf(`%s ORDER BY i.delivery_id, i.position LIMIT %d`, toldTwice, few+1), nil, scanTwice))
+	if err != nil || len(twice) == 0 {
 		return err
 	}
-	defer stmt.Close()
-	most := 1 // SQLite has one row at a time
-	if s.postgres != nil {
-		most = handful
+	sentences := make([]string, len(twice))
+	for i := range twice {
+		sentences[i] = twice[i].String()
 	}
-	for part := range slices.Chunk(items, most) {
-		args := itemArgs(part[0])
-		if s.postgres != nil {
-			args = columns(part, itemArgs)
-		}
-		var i item
-		var other alert.DeliveryID
-		err := stmt.QueryRow(args...).Scan((*int64)(&i.delivery), (*int64)(&i.Incident), &i.Occasion, &i.channel, (*int64)(&other))
-		if err == nil {
-			return sereno.Errorf(sereno.Internal, "delivery %d is to tell %q of incident %d on %s, as delivery %d does already", i.delivery, i.Occasion, i.Incident, i.channel, other)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
+	if len(twice) > few {
+		sentences[few] = "and more"
 	}
-	return nil
+	return sereno.Errorf(sereno.Internal, "messages were told twice: %s", strings.Join(sentences, "; "))
 }
 
 // restored makes of a store that a backup has filled one that tells nobody of

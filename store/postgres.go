@@ -75,6 +75,7 @@ func openPostgres(ctx context.Context, url string, version int64, o options, log
 		reader:   stdlib.OpenDBFromPool(p.pool),
 		explain:  p.explain,
 		release:  func() error { p.pool.Close(); return nil },
+		log:      log,
 		postgres: p,
 	}
 	s.writer.SetMaxOpenConns(1)

@@ -67,6 +67,7 @@ func openSQLite(ctx context.Context, path string, version int64, log *slog.Logge
 		reader:  sqliteDB(path, sqliteReaders, "_pragma=query_only(1)"),
 		explain: explainSQLite(path),
 		release: lock.Close,
+		log:     log,
 	}
 	if err := migrate(ctx, goose.DialectSQLite3, s.writer, version, log); err != nil {
 		s.Close()

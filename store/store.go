@@ -28,6 +28,7 @@ type Store struct {
 	reader  *sql.DB           // a pool that cannot write
 	explain func(error) error // the engine's errors as sentences
 	release func() error      // what the engine holds besides the connections
+	log     *slog.Logger
 
 	postgres *postgres // nil for another engine
 

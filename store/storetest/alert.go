@@ -366,22 +366,55 @@ func ids(list []alert.Delivery) (ids []alert.DeliveryID) {
 	return ids
 }
 
-// toldTwice refuses a batch as a whole that tells again what another delivery
-// tells.
+// toldTwice writes a batch that tells again what another delivery tells: it goes
+// out nevertheless, and is found.
 func toldTwice(b *rig) {
-	b.trouble(3)
-	b.promise(alert.Batch{Cursor: 1, Deliveries: []alert.Delivery{message(1, "mail", told(1, "closed"))}})
-	before := b.loaded()
-	for _, second := range []alert.Delivery{
-		message(2, "mail", told(2, "closed"), told(1, "closed")),
-		message(2, "mail", told(1, "closed")),
-	} {
-		err := b.Promise(b.Context(), &alert.Batch{Cursor: 2, Alerts: []alert.Record{{ID: 1}}, Deliveries: []alert.Delivery{second}})
-		b.refused(err, sereno.Internal, "", "delivery 2", "incident 1", "mail", "delivery 1", "closed")
-		same(b, "after the refusal", b.loaded(), before)
+	b.trouble(4)
+	b.promise(alert.Batch{Cursor: 1, Deliveries: []alert.Delivery{message(1, "mail", told(1, "closed"), told(2, "closed"))}})
+	b.sound()
+	again := alert.Batch{Cursor: 2, Alerts: []alert.Record{{ID: 1}}, Deliveries: []alert.Delivery{
+		message(2, "mail", told(2, "closed"), told(3, "closed")), message(3, "mail", told(1, "closed")),
+		message(4, "phone", told(1, "closed")), message(5, "mail", told(1, "reminder/p/0/1")), // elsewhere, or of something else, it is news
+	}}
+	for range 2 {
+		b.promise(again)
+		l := b.loaded()
+		same(b, "the cursor", l.Cursor, int64(2))
+		same(b, "the alerts", len(l.Alerts), 1)
+		same(b, "what waits", ids(l.Waiting), []alert.DeliveryID{1, 2, 3, 4, 5})
+		same(b, "what is told", l.Waiting[1].Items, again.Deliveries[0].Items)
+		b.refused(b.CheckOutbox(b.Context()), sereno.Internal, "", `delivery 2 tells "closed" of incident 2 on mail`, `delivery 3 tells "closed" of incident 1 on mail`)
 	}
-	// Elsewhere, or of something else, it is news.
-	b.promise(alert.Batch{Deliveries: []alert.Delivery{message(2, "phone", told(1, "closed")), message(3, "mail", told(1, "reminder/p/0/1"))}})
+	// It grows and is settled like any other.
+	grown := again.Deliveries[0]
+	grown.Items = append(grown.Items, told(4, "closed"))
+	grown.State, grown.SettledAt = alert.Delivered, at(9)
+	b.promise(alert.Batch{Deliveries: []alert.Delivery{grown}})
+	same(b, "what was told", b.delivery(2).Items, grown.Items)
+	b.must(b.CheckInvariants(b.Context()))
+}
+
+// growing lets a delivery grow while incidents that it tells of are deleted.
+func growing(b *rig) {
+	devices := b.add(device("a"), device("b"), device("c"))
+	for i, d := range devices {
+		b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: sereno.IncidentID(i + 1), Device: d.ID, Check: d.Checks[0].ID, Opened: at(1), Closed: at(2)}}})
+	}
+	d := message(1, "mail", told(1, "opened/p/0"))
+	for i := 2; i <= 3; i++ {
+		b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
+		d.Items = append(d.Items, told(sereno.IncidentID(i), "opened/p/0"))
+	}
+	gone := devices[1]
+	_, err := b.RemoveDevice(b.Context(), gone.ID, at(3))
+	b.must(err)
+	_, err = b.Purge(b.Context(), gone.ID)
+	b.must(err)
+	b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
+	same(b, "what is told", b.delivery(1).Items, []alert.Item{told(1, "opened/p/0"), told(3, "opened/p/0")})
+	d.Items = append(d.Items, told(1, "closed"))
+	b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
+	same(b, "what is told", b.delivery(1).Items, []alert.Item{told(1, "opened/p/0"), told(3, "opened/p/0"), told(1, "closed")})
 	b.sound()
 }
 

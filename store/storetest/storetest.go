@@ -63,7 +63,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"incidents by themselves, and what hangs on them", siblings},
 		{"what is promised is there, once", promised},
 		{"what is merged is told once and listed twice", merged},
-		{"nothing is told twice on a channel", toldTwice},
+		{"what is told twice on a channel is sent and found", toldTwice},
+		{"a delivery grows while incidents are deleted", growing},
 		{"deliveries", deliveries},
 		{"pages of deliveries under change", pagedDeliveries},
 		{"random batches", outboxes},
@@ -126,6 +127,7 @@ func (b *rig) commit(e ledger.Entry) {
 func (b *rig) sound() {
 	b.Helper()
 	b.must(b.CheckInvariants(b.Context()))
+	b.must(b.CheckOutbox(b.Context()))
 }
 
 // refused checks that err is of a kind, blames a field and mentions words.
