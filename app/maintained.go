@@ -127,16 +127,21 @@ func (f *foreman) Count() int {
 	f.asked.RLock()
 	defer f.asked.RUnlock()
 	on := f.on()
-	if len(on) == 1 {
-		return len(f.open[on[0].Name])
-	}
-	under := map[sereno.DeviceID]bool{}
-	for _, s := range on {
+	slices.SortFunc(on, func(a, b stint) int { return len(f.open[b.Name]) - len(f.open[a.Name]) })
+	n := 0
+	for i, s := range on {
+		if i == 0 { // the one with the most need not be gone through
+			n = len(f.open[s.Name])
+			continue
+		}
 		for d := range f.open[s.Name] {
-			under[d] = true
+			counted := func(other stint) bool { _, in := f.open[other.Name][d]; return in }
+			if !slices.ContainsFunc(on[:i], counted) {
+				n++
+			}
 		}
 	}
-	return len(under)
+	return n
 }
 
 // on returns the windows that devices are under now; one that has ended and is

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -483,8 +484,19 @@ func TestTheForemanIsThereInTime(t *testing.T) {
 		})
 		ctx, stop := context.WithTimeout(t.Context(), 12*time.Hour)
 		defer stop()
+		var most int
+		var asking sync.WaitGroup
+		asking.Go(func() { // others ask meanwhile
+			for ctx.Err() == nil {
+				most = max(most, f.Count()+len(f.Under([]sereno.DeviceID{1})))
+				time.Sleep(time.Minute)
+			}
+		})
 		if err := f.Run(ctx); err != nil {
 			t.Fatal(err)
+		}
+		if asking.Wait(); most != 2 {
+			t.Errorf("whoever asked was told of %d", most)
 		}
 		want := []string{
 			"2000-01-01T05:00:00.000000Z: 2000-01-01T05:00:00.000000Z to never",
@@ -526,6 +538,41 @@ func BenchmarkAHundredThousandInOneWindow(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkWhoIsUnderMaintenance asks about a page of devices, and counts all,
+// while 100,000 are under two windows at once.
+func BenchmarkWhoIsUnderMaintenance(b *testing.B) {
+	now := night.Add(3*time.Hour + 30*time.Minute)
+	few := &fewDevices{now: func() sereno.Instant { return now }}
+	for i := range 100_000 {
+		few.devices = append(few.devices, sereno.Device{ID: sereno.DeviceID(i + 1), Tags: []string{"site:plant1"}})
+	}
+	f := newForeman(foremanParts{
+		store: few, path: filepath.Join(b.TempDir(), "maintenance"), windows: []maintenance.Window{daily, whole}, settled: now, now: few.now,
+		pending: func() bool { return false }, log: slog.New(slog.DiscardHandler),
+	})
+	if err := f.step(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	page := make([]sereno.DeviceID, 1000)
+	for i := range page {
+		page[i] = sereno.DeviceID(50_000 + i)
+	}
+	b.Run("page", func(b *testing.B) {
+		for b.Loop() {
+			if n := len(f.Under(page)); n != len(page) {
+				b.Fatalf("%d are", n)
+			}
+		}
+	})
+	b.Run("count", func(b *testing.B) {
+		for b.Loop() {
+			if n := f.Count(); n != len(few.devices) {
+				b.Fatalf("%d are", n)
+			}
+		}
+	})
 }
 
 // Whatever happens in whatever order, and whenever it is killed: who is under
