@@ -473,7 +473,7 @@ func TestChannelsThatFailAreFaults(t *testing.T) {
 		}
 		o.memory.mu.Lock()
 		defer o.memory.mu.Unlock()
-		if n := o.memory.audits(); n != 2 || o.memory.audit[0].Who != "anna" || o.memory.audit[0].Of != "no" {
+		if n := len(o.memory.audit); n != 2 || o.memory.audit[0].Who != "anna" || o.memory.audit[0].Of != "no" {
 			t.Errorf("the audit trail has %+v", o.memory.audit)
 		}
 	})
