@@ -398,9 +398,27 @@ func (d *Desk) consult(ctx context.Context, f func(*Engine) error) error {
 // of Engine.Do, and Unavailable while the store is away: it may have been taken
 // in nevertheless, and is written when the store is back.
 func (d *Desk) Do(ctx context.Context, o Order) error {
+	return d.order(ctx, func(e *Engine) error { return e.Do(d.o.Now(), o) })
+}
+
+// DoAll does what a person wants with many incidents, in one transaction, and
+// returns those for which there was something to do, as Engine.DoAll does.
+func (d *Desk) DoAll(ctx context.Context, o Order, ids []sereno.IncidentID) (done []sereno.IncidentID, err error) {
+	err = d.order(ctx, func(e *Engine) (err error) {
+		done, err = e.DoAll(d.o.Now(), o, ids)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// order lets the Engine do something, and returns when that is on disk.
+func (d *Desk) order(ctx context.Context, do func(*Engine) error) error {
 	done := make(chan error, 1)
 	err := d.consult(ctx, func(e *Engine) error {
-		if err := e.Do(d.o.Now(), o); err != nil {
+		if err := do(e); err != nil {
 			return err
 		}
 		d.waiters = append(d.waiters, done)
@@ -453,6 +471,21 @@ func (d *Desk) Alert(ctx context.Context, id sereno.IncidentID) (a Alert, err er
 		return nil
 	})
 	return a, err
+}
+
+// AlertsOf returns the alerts that some incidents belong to, by the incident;
+// those without one are left out.
+func (d *Desk) AlertsOf(ctx context.Context, ids []sereno.IncidentID) (all map[sereno.IncidentID]Alert, err error) {
+	err = d.consult(ctx, func(e *Engine) error {
+		all = make(map[sereno.IncidentID]Alert, len(ids))
+		for _, id := range ids {
+			if a, ok := e.Alert(id); ok {
+				all[id] = a
+			}
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Health says how the channels do, as Engine.Health does.

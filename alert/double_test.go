@@ -178,6 +178,19 @@ func (m *memory) Incidents(_ context.Context, ids []sereno.IncidentID) (list []a
 	return list, nil
 }
 
+func (m *memory) Delivery(_ context.Context, id alert.DeliveryID) (d alert.Delivery, err error) {
+	if err := m.fails(); err != nil {
+		return d, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.deliveries[id]
+	if !ok {
+		err = sereno.Errorf(sereno.NotFound, "there is no delivery %d", id)
+	}
+	return d, err
+}
+
 func (m *memory) Behind(context.Context, sereno.IncidentID, int) (int, []string, error) {
 	return 0, nil, nil
 }

@@ -135,7 +135,7 @@ func (e *Engine) offer(p *parcel) {
 	}
 	in := p.Items[0].Incident
 	if t := e.threads[in]; t != nil {
-		p.group = groupOf(&p.Delivery, in, t.groupBy(in, p.Policy))
+		p.group = groupOf(&p.Delivery, t.groupBy(in, p.Policy))
 		e.groups[p.group] = append(e.groups[p.group], p)
 	}
 }

@@ -3,8 +3,11 @@ package alert
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
+	"sereno"
 	"sereno/notify"
 )
 
@@ -58,21 +61,53 @@ func (d *Desk) listen() {
 // answer does what somebody wants, and says to that person what came of it, and
 // whether it is done.
 func (d *Desk) answer(ctx context.Context, via string, a notify.Answer) (reply string, done bool) {
-	o := Order{Action: a.Action, Incident: a.Incident, Who: a.Who, Via: via}
-	reply = "Done."
+	o := Order{Action: a.Action, Who: a.Who, Via: via}
+	did, then := "Done", "."
 	switch a.Action {
 	case "acknowledge":
-		reply = "Acknowledged: no more reminders."
+		did, then = "Acknowledged", ": no more reminders."
 	case "unacknowledge":
-		reply = "No longer acknowledged: reminders go on."
+		did, then = "No longer acknowledged", ": reminders go on."
 	case "snooze":
 		o.Until = d.o.Now().Add(a.For)
-		reply = fmt.Sprintf("Snoozed until %s.", o.Until.Time().In(d.Plan().Zone()).Format("15:04"))
+		did, then = "Snoozed", fmt.Sprintf(" until %s.", o.Until.Time().In(d.Plan().Zone()).Format("15:04"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	if err := d.Do(ctx, o); err != nil {
-		return err.Error(), false
+	ids := []sereno.IncidentID{a.Incident}
+	if a.Key != "" {
+		var err error
+		if ids, err = d.toldBy(ctx, a.Key); err != nil {
+			return err.Error(), false
+		}
 	}
-	return reply, true
+	ended, err := d.DoAll(ctx, o, ids)
+	switch {
+	case err != nil:
+		return err.Error(), false
+	case len(ids) == 1:
+		return did + then, true
+	case len(ended) == len(ids):
+		return fmt.Sprintf("%s, all %d%s", did, len(ids), then), true
+	}
+	return fmt.Sprintf("%s, %d of %d%s For the others there was nothing to do.", did, len(ended), len(ids), then), true
+}
+
+// toldBy returns what the message with a key tells of. A number alone would not
+// do: after a restored backup it is that of another message.
+func (d *Desk) toldBy(ctx context.Context, key string) ([]sereno.IncidentID, error) {
+	number, _, _ := strings.Cut(key, "-")
+	id, err := strconv.ParseInt(number, 10, 64)
+	var del Delivery
+	if err == nil {
+		del, err = d.o.Stories.Delivery(ctx, DeliveryID(id))
+	}
+	switch ids := del.Incidents(); {
+	case err == nil && del.Key == key && len(ids) > 0:
+		return ids, nil
+	case err != nil && id != 0 && sereno.KindOf(err) != sereno.NotFound:
+		d.o.Log.Warn("somebody answers a message that cannot be read", "delivery", id, "err", err)
+		return nil, sereno.Errorf(sereno.Unavailable, "the storage does not answer; press again in a minute")
+	}
+	return nil, sereno.Errorf(sereno.NotFound, "what this message told of is no longer known")
 }

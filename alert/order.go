@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -22,12 +23,55 @@ func (e *Engine) Do(now sereno.Instant, o Order) error {
 	if err := o.check(now); err != nil {
 		return err
 	}
+	if err := e.carryOut(o, false); err != nil {
+		return err
+	}
+	e.finish()
+	return nil
+}
+
+// DoAll carries out one order for many incidents, such as those that one message
+// tells of, in one batch, and returns those for which there was something to do;
+// the Incident of the order is not looked at. An acknowledgement of many leaves
+// alone what somebody else takes care of for at least as long, and is told in
+// one message. Its errors are those of Do: Conflict if there was nothing to do
+// for any of them.
+func (e *Engine) DoAll(now sereno.Instant, o Order, ids []sereno.IncidentID) (done []sereno.IncidentID, err error) {
+	e.now = now
+	var refused error
+	for _, o.Incident = range ids {
+		if err := o.check(now); err != nil {
+			return nil, err
+		}
+	}
+	for _, o.Incident = range ids {
+		if err := e.carryOut(o, len(ids) > 1); err != nil {
+			refused = err
+			continue
+		}
+		done = append(done, o.Incident)
+	}
+	e.finish()
+	switch {
+	case len(done) > 0:
+		return done, nil
+	case len(ids) == 1:
+		return nil, refused
+	case o.Action == "acknowledge":
+		return nil, sereno.Errorf(sereno.Conflict, "there is nothing to acknowledge any more: all of it is over, or acknowledged")
+	}
+	return nil, sereno.Errorf(sereno.Conflict, "there is nothing to %s any more: all of it is over, or that was done", o.Action)
+}
+
+// carryOut does what an order says, one of many or alone, and notes it for the
+// audit trail.
+func (e *Engine) carryOut(o Order, many bool) error {
 	if o.Action != "comment" {
 		t := e.threads[o.Incident]
 		if t == nil {
 			return sereno.Errorf(sereno.NotFound, "no alert speaks of incident %d: it is long over, or was never taken in", o.Incident)
 		}
-		if err := e.obey(t, o); err != nil {
+		if err := e.obey(t, o, many); err != nil {
 			return err
 		}
 	}
@@ -42,9 +86,8 @@ func (e *Engine) Do(now sereno.Instant, o Order) error {
 		detail = string(doc)
 	}
 	e.audit = append(e.audit, sereno.Audit{
-		At: now, Who: o.Who, Via: o.Via, Action: o.Action, Target: "incident", Of: strconv.FormatInt(int64(o.Incident), 10), Text: o.Text, Detail: detail,
+		At: e.now, Who: o.Who, Via: o.Via, Action: o.Action, Target: "incident", Of: strconv.FormatInt(int64(o.Incident), 10), Text: o.Text, Detail: detail,
 	})
-	e.finish()
 	return nil
 }
 
@@ -78,7 +121,7 @@ func (o *Order) check(now sereno.Instant) error {
 	return nil
 }
 
-func (e *Engine) obey(t *thread, o Order) error {
+func (e *Engine) obey(t *thread, o Order, many bool) error {
 	if t.Ended != 0 || t.Incident.ID != o.Incident && t.ears(o.Incident) == nil {
 		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", o.Incident, t.Incident.Closed)
 	}
@@ -87,8 +130,10 @@ func (e *Engine) obey(t *thread, o Order) error {
 	}
 	switch o.Action {
 	case "acknowledge":
-		t.Acknowledged = &Acknowledged{By: o.Who, Via: o.Via, Note: o.Text, At: e.now, Until: o.Until}
-		e.tellAcknowledged(t)
+		if a := t.Acknowledged; many && a != nil && a.By != o.Who && (a.Until == 0 || o.Until != 0 && o.Until <= a.Until) {
+			return sereno.Errorf(sereno.Conflict, "incident %d is acknowledged by %s", o.Incident, a.By)
+		}
+		e.acknowledge(t, o, many)
 	case "unacknowledge":
 		if t.Acknowledged == nil {
 			return sereno.Errorf(sereno.Conflict, "incident %d is not acknowledged", o.Incident)
@@ -112,8 +157,26 @@ func (e *Engine) obey(t *thread, o Order) error {
 	return nil
 }
 
+// acknowledge notes that somebody takes care, and tells it where that is news:
+// not to those who know it, nor again within a minute of a change of mind.
+func (e *Engine) acknowledge(t *thread, o Order, many bool) {
+	a := &Acknowledged{By: o.Who, Via: o.Via, Note: o.Text, At: e.now, Until: o.Until}
+	stands := t.Acknowledged
+	told := cmp.Or(t.Announced, stands)
+	t.Acknowledged = a
+	if told != nil && told.By == a.By && (a.Note == "" || a.Note == told.Note) && (stands != nil && stands.By == a.By || e.now.Sub(told.At) < minute) {
+		a.Note = told.Note
+		if stands != nil && stands.By == a.By {
+			a.At = stands.At
+		}
+		return
+	}
+	t.Announced = a
+	e.tellAcknowledged(t, many)
+}
+
 // tellAcknowledged tells those who know of a trouble that somebody takes care.
-func (e *Engine) tellAcknowledged(t *thread) {
+func (e *Engine) tellAcknowledged(t *thread, many bool) {
 	t.Acknowledges++
 	in := t.Incident.ID
 	for _, one := range t.Ears {
@@ -122,7 +185,7 @@ func (e *Engine) tellAcknowledged(t *thread) {
 		}
 		e.tell(t, in, one.Channel, telling{
 			event: notify.Acknowledged, occasion: "acknowledged/" + strconv.Itoa(t.Acknowledges),
-			policy: e.policy(one.Policy), course: t.course(one.Policy), by: t.Acknowledged.By, note: t.Acknowledged.Note, due: e.now,
+			policy: e.policy(one.Policy), course: t.course(one.Policy), by: t.Acknowledged.By, note: t.Acknowledged.Note, due: e.now, many: many,
 		})
 	}
 }

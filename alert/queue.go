@@ -324,7 +324,14 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 		return
 	}
 	list, _ := q.due(now.Add(minute), 0)
-	list = slices.DeleteFunc(list, func(p *parcel) bool { return !p.open() })
+	var wishes []*parcel
+	list = slices.DeleteFunc(list, func(p *parcel) bool {
+		wish := p.open() && p.Event == notify.Acknowledged && len(p.about) > 1
+		if wish {
+			wishes = append(wishes, p)
+		}
+		return wish || !p.open()
+	})
 	if len(list) == 0 || q.Storm != 0 && len(list) <= storm {
 		return
 	}
@@ -335,6 +342,9 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 		return
 	}
 	digest := e.digest(q, due, now)
+	for _, p := range wishes { // that many are acknowledged is told by itself, afterwards
+		e.delay(p, due+1)
+	}
 	for _, p := range list {
 		if p.Event == notify.Opened && p.Step == 0 && p.Reminder == 0 {
 			for _, t := range p.threads {

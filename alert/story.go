@@ -19,6 +19,8 @@ type Stories interface {
 	// Incidents returns the present versions, and whom they are about. Those that
 	// are gone are left out.
 	Incidents(ctx context.Context, ids []sereno.IncidentID) ([]Change, error)
+	// Delivery returns a message with its items; NotFound if it is gone.
+	Delivery(ctx context.Context, id DeliveryID) (Delivery, error)
 	// Behind returns how many devices have incidents that hang on one, and the
 	// names of some of them.
 	Behind(ctx context.Context, id sereno.IncidentID, limit int) (n int, names []string, err error)
@@ -33,8 +35,9 @@ type Stories interface {
 }
 
 // Links make the addresses of the page of an incident, and of the page that
-// acknowledges it, once: below base, where people reach this Sereno.
-type Links func(base string, id sereno.IncidentID, delivery DeliveryID, now sereno.Instant) (open, acknowledge string)
+// acknowledges it, or all that the delivery tells of, once: below base, where
+// people reach this Sereno.
+type Links func(base string, id sereno.IncidentID, delivery DeliveryID, all bool, now sereno.Instant) (open, acknowledge string)
 
 const (
 	readInPart = 1000        // incidents
@@ -158,8 +161,8 @@ func (d *Desk) facts(ctx context.Context, s story) (message.Facts, error) {
 		f.Due = 0
 	}
 	if base := s.rules.Book.URL; base != "" && d.o.Links != nil {
-		f.Open, f.Acknowledge = d.o.Links(base, f.Incidents[0].ID, del.ID, s.now)
-		if !answerable(del.Event, len(ids)) {
+		f.Open, f.Acknowledge = d.o.Links(base, f.Incidents[0].ID, del.ID, len(ids) > 1, s.now)
+		if !answerable(&f) {
 			f.Acknowledge = ""
 		}
 	}
@@ -184,9 +187,14 @@ func (s *story) late(first message.Incident) (due sereno.Instant, because string
 	return s.delivery.Due.Add(-kept), s.shut.why
 }
 
-// answerable reports whether somebody can take care of what a message tells.
-func answerable(e notify.Event, incidents int) bool {
-	return incidents == 1 && (e == notify.Opened || e == notify.Reminder || e == notify.Changed)
+// answerable reports whether somebody can take care of what a message tells, or
+// of a part of it.
+func answerable(f *message.Facts) bool {
+	switch notify.Event(f.Event) {
+	case notify.Opened, notify.Reminder, notify.Changed, notify.Digest:
+		return f.Over < f.Count && slices.ContainsFunc(f.Incidents, func(in message.Incident) bool { return in.ID != 0 && (in.Closed == 0 || f.Count > len(f.Incidents)) })
+	}
+	return false
 }
 
 // incident is what is told of one in any message.
@@ -253,7 +261,7 @@ func write(r *rules, f message.Facts, now sereno.Instant) notify.Message {
 	f.Now, f.Zone = now, r.Zone()
 	m := notify.Message{
 		Event: notify.Event(f.Event), Severity: f.Severity, At: now.Time(), Count: f.Count, Open: f.Open, Acknowledge: f.Acknowledge,
-		Buttons: answerable(notify.Event(f.Event), f.Count), Last: f.Last,
+		Buttons: answerable(&f), Last: f.Last,
 	}
 	texts := r.texts[f.Channel]
 	m.Title, m.Text = texts.Write(f)

@@ -22,6 +22,7 @@ type telling struct {
 	was      sereno.Trouble
 	held     string
 	due      sereno.Instant
+	many     bool    // it is told of many at once, by the wish of one person
 	from     *parcel // of another channel, which did not take it; nil
 }
 
@@ -66,7 +67,7 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 	}
 	q := e.queue(channel)
 	e.calm(q, e.now)
-	if q.Storm != 0 && w.due <= e.now.Add(minute) {
+	if q.Storm != 0 && w.due <= e.now.Add(minute) && !w.many {
 		d := e.parcels[q.Digest]
 		if d == nil || !d.open() || d.Due < e.now {
 			d = e.digest(q, max(e.now, q.Storm), e.now)
@@ -99,9 +100,19 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 		d.For = w.from.Channel
 		group += "\x00for " + strconv.FormatInt(int64(w.from.ID), 10)
 	}
-	name := groupOf(&d, in, group)
+	name := groupOf(&d, group)
 	for _, g := range slices.Backward(e.groups[name]) {
-		if g.open() && g.Tries == 0 && g.Due >= e.now && g.Due <= w.due && !t.isBehind(channel, g) {
+		if !g.open() || g.Tries > 0 || g.Due < e.now {
+			continue
+		}
+		if g.Event == notify.Acknowledged && max(g.Due.Sub(w.due), w.due.Sub(g.Due)) <= minute {
+			w.due = max(w.due, g.Due)
+			e.delay(g, w.due)
+		}
+		if g.Due <= w.due && !t.isBehind(channel, g) {
+			if g.Group != d.Group {
+				g.Group = "" // an acknowledgement is of several
+			}
 			e.put(g, item)
 			return
 		}
@@ -115,11 +126,11 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 	e.press(q, e.now)
 }
 
-// groupOf is what deliveries share that may be one. An acknowledgement is of one
-// incident.
-func groupOf(d *Delivery, in sereno.IncidentID, group string) string {
+// groupOf is what deliveries share that may be one. What is acknowledged at one
+// moment may have been told in many groups.
+func groupOf(d *Delivery, group string) string {
 	if d.Event == notify.Acknowledged {
-		group += "\x00" + strconv.FormatInt(int64(in), 10)
+		group = strconv.FormatInt(int64(d.Promised), 10)
 	}
 	return d.Channel + "\x00" + string(d.Event) + "\x00" + d.Policy + "\x00" + strconv.Itoa(d.Step) + "\x00" + strconv.Itoa(d.Reminder) + "\x00" +
 		strconv.Itoa(int(d.Was)) + "\x00" + d.By + "\x00" + d.Note + "\x00" + d.Held + "\x00" + d.For + "\x00" + group
@@ -218,6 +229,19 @@ func (e *Engine) post(d Delivery, group string) *parcel {
 	e.stain(p)
 	e.watch(p)
 	return p
+}
+
+// delay puts a parcel off.
+func (e *Engine) delay(p *parcel, due sereno.Instant) {
+	if due <= p.Due {
+		return
+	}
+	q := e.queue(p.Channel)
+	q.remove(p)
+	p.Due = due
+	q.add(p)
+	e.watch(p)
+	e.stain(p)
 }
 
 // put adds an item to a parcel.

@@ -38,6 +38,10 @@ func (s stories) Incidents(ctx context.Context, ids []sereno.IncidentID) ([]aler
 	return s.facts.ChangesOf(ctx, ids)
 }
 
+func (s stories) Delivery(ctx context.Context, id alert.DeliveryID) (alert.Delivery, error) {
+	return s.facts.Delivery(ctx, id)
+}
+
 func (s stories) Behind(ctx context.Context, id sereno.IncidentID, limit int) (int, []string, error) {
 	return s.facts.ChildrenOf(ctx, id, limit)
 }
@@ -118,9 +122,13 @@ func newDesk(p deskParts) *alert.Desk {
 
 // links are those of the pages that the API has.
 func links(key *Key, log *slog.Logger) alert.Links {
-	return func(base string, id sereno.IncidentID, delivery alert.DeliveryID, now sereno.Instant) (open, acknowledge string) {
+	return func(base string, id sereno.IncidentID, delivery alert.DeliveryID, all bool, now sereno.Instant) (open, acknowledge string) {
 		open = fmt.Sprintf("%s/#/incidents/%d", base, id)
-		path, err := api.NewLink(id, delivery, now).Path(key)
+		about := id
+		if all {
+			about = 0
+		}
+		path, err := api.NewLink(about, delivery, now).Path(key)
 		if err != nil {
 			log.Error("a message goes out without a link to acknowledge by", "incident", id, "err", err)
 			return open, ""

@@ -91,10 +91,12 @@ type Listener interface {
 	Listen(ctx context.Context, answer func(context.Context, Answer) (reply string, done bool)) error
 }
 
-// An Answer is what somebody wants done with an incident.
+// An Answer is what somebody wants done with an incident, or with all that a
+// message tells of and that is still open.
 type Answer struct {
 	Action   string // acknowledge, unacknowledge, snooze
 	Incident sereno.IncidentID
+	Key      string        // of the message, in place of Incident
 	For      time.Duration // of a snooze
 	Who      string        // "telegram: anna"
 }

@@ -41,40 +41,66 @@ const (
 	offerSnooze              // it is snoozed
 )
 
-// keyboard draws the buttons for an incident. What they send back is at most 64
-// bytes, as the Bot API has it.
-func keyboard(id sereno.IncidentID, o offer) *markup {
-	n := strconv.FormatInt(int64(id), 10)
-	acknowledge := button{"Acknowledge", "acknowledge:" + n}
-	unacknowledge := button{"Unacknowledge", "unacknowledge:" + n}
-	snooze := button{"Snooze 1 h", "snooze:" + n}
+const (
+	maxData   = 64 // bytes that a button sends back, as the Bot API has it
+	ofMessage = "m"
+)
+
+// about is what buttons name: the one incident of a message, or all of it; "" if
+// they can name neither.
+func about(m *notify.Message) string {
+	switch {
+	case m.Incident == nil:
+		return ""
+	case m.Count <= 1:
+		return strconv.FormatInt(int64(m.Incident.ID), 10)
+	case m.Key != "" && len("unacknowledge:"+ofMessage+m.Key) <= maxData:
+		return ofMessage + m.Key
+	}
+	return ""
+}
+
+// keyboard draws the buttons of a message.
+func keyboard(about string, o offer) *markup {
+	all := ""
+	if strings.HasPrefix(about, ofMessage) {
+		all = " all"
+	}
+	acknowledge := button{"Acknowledge" + all, "acknowledge:" + about}
+	unacknowledge := button{"Unacknowledge" + all, "unacknowledge:" + about}
+	snooze := button{"Snooze" + all + " 1 h", "snooze:" + about}
 	switch o {
 	case offerUnack:
 		return &markup{[][]button{{unacknowledge, snooze}}}
 	case offerSnooze:
-		return &markup{[][]button{{acknowledge, {"Snooze 1 h more", snooze.Data}}}}
+		return &markup{[][]button{{acknowledge, {snooze.Text + " more", snooze.Data}}}}
 	}
 	return &markup{[][]button{{acknowledge, snooze}}}
 }
 
 // pressed reads what a button sent back.
-func pressed(data string) (a notify.Answer, then offer, ok bool) {
-	action, n, found := strings.Cut(data, ":")
-	id, err := strconv.ParseInt(n, 10, 64)
-	if !found || err != nil || id <= 0 {
-		return a, then, false
+func pressed(data string) (a notify.Answer, then *markup, ok bool) {
+	action, about, _ := strings.Cut(data, ":")
+	a = notify.Answer{Action: action}
+	if key, all := strings.CutPrefix(about, ofMessage); all && key != "" {
+		a.Key = key
+	} else {
+		id, err := strconv.ParseInt(about, 10, 64)
+		if err != nil || id <= 0 {
+			return a, nil, false
+		}
+		a.Incident = sereno.IncidentID(id)
 	}
-	a = notify.Answer{Action: action, Incident: sereno.IncidentID(id)}
 	switch action {
 	case "acknowledge":
-		return a, offerUnack, true
+		return a, keyboard(about, offerUnack), true
 	case "unacknowledge":
-		return a, offerAll, true
+		return a, keyboard(about, offerAll), true
 	case "snooze":
 		a.For = snoozeFor
-		return a, offerSnooze, true
+		return a, keyboard(about, offerSnooze), true
 	}
-	return a, then, false
+	return a, nil, false
 }
 
 type (
@@ -281,7 +307,7 @@ func (p *poller) hear(ctx context.Context, b bot, c *callback) {
 		Chat     chatID  `json:"chat_id"`
 		Message  int64   `json:"message_id"`
 		Keyboard *markup `json:"reply_markup"`
-	}{chatID(c.Message.Chat.ID), c.Message.ID, keyboard(a.Incident, then)}, nil)
+	}{chatID(c.Message.Chat.ID), c.Message.ID, then}, nil)
 }
 
 // listenerOf finds the channel whose message it was: by chat, and by topic where

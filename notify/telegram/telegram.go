@@ -185,7 +185,7 @@ func (c *chat) beginning(thread string) int64 {
 // Send sends a message, in several if it is long. One that failed half-way goes
 // on where it stopped when it is sent again.
 func (c *channel) Send(ctx context.Context, m notify.Message) error {
-	buttons := m.Buttons && c.answers && m.Incident != nil
+	buttons := m.Buttons && c.answers && about(&m) != ""
 	pieces := write(m, buttons)
 	done := len(c.chat.progress.Taken(m.Key))
 	for i := min(done, len(pieces)-1); i < len(pieces); i++ {
@@ -217,7 +217,7 @@ func (c *channel) sendPiece(ctx context.Context, m notify.Message, text string, 
 		call.Reply = &replyTo{Message: id, OrWithout: true}
 	}
 	if buttons {
-		call.Keyboard = keyboard(m.Incident.ID, offerAll)
+		call.Keyboard = keyboard(about(&m), offerAll)
 	}
 	for moved := false; ; moved = true {
 		var sent struct {
