@@ -306,9 +306,9 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 		in := t.Incident.ID
 		one := t.ear(in, channel)
 		switch heard := t.knows(in, channel); {
-		case heard && one.Policy != pol.Name:
+		case heard && one.Policy != pol.Name && !e.overtake(t, channel, &w):
 			continue // it hears of it by another policy
-		case heard:
+		case heard && one.Policy == pol.Name:
 			w.event = notify.Reminder
 		default:
 			w.event = notify.Opened
@@ -320,6 +320,30 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 		w.occasion = t.occasion(kind, pol.Name, step, reminder)
 		e.tell(t, in, channel, w)
 	}
+}
+
+// overtake takes back what one policy lets a channel wait for, where by another
+// it is to be told sooner.
+func (e *Engine) overtake(t *thread, channel string, w *telling) bool {
+	in := t.Incident.ID
+	if t.ear(in, channel).Told {
+		return false
+	}
+	due := w.policy.quietUntil(&t.subject, w.course.Severity, w.due)
+	var late []*parcel
+	for _, p := range t.waiting {
+		if p.Channel != channel || !p.tells(in) {
+			continue
+		}
+		if !e.sleeps(p, due) {
+			return false
+		}
+		late = append(late, p)
+	}
+	for _, p := range late {
+		e.takeOut(p, in, fmt.Sprintf("by policy %q it is told sooner", w.policy.Name))
+	}
+	return true
 }
 
 const acknowledgedBy = "acknowledged by "

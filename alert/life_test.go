@@ -79,7 +79,11 @@ func newLife(t *rapid.T) *life {
 	other := lifeBook()
 	other.Policies[2].Name = "others"
 	other.Policies[1].Steps = other.Policies[1].Steps[:2]
-	for _, b := range []alert.Book{book, quieter, other} {
+	nightly := lifeBook()
+	nightly.Policies[0].Quiet = []alert.Quiet{{From: "00:10", To: "03:00", Zone: "UTC", Except: `severity == "critical" and device != "d0"`}}
+	nightly.Policies[1].Continue = true
+	nightly.Policies[1].Quiet = []alert.Quiet{{From: "00:05", To: "02:30", Zone: "UTC", Except: `severity == "critical"`}}
+	for _, b := range []alert.Book{book, quieter, other, nightly} {
 		p, err := b.Compile([]notify.Kind{mute{}}, notify.Options{})
 		if err != nil {
 			t.Fatal(err)

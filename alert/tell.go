@@ -61,7 +61,7 @@ func (e *Engine) tell(t *thread, in sereno.IncidentID, channel string, w telling
 		return
 	}
 	for _, o := range t.waiting {
-		if o.Channel == channel {
+		if o.Channel == channel && t.in(o) {
 			w.due = max(w.due, o.Due)
 		}
 	}
@@ -179,6 +179,10 @@ func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *tellin
 		return false
 	}
 	p := mates[len(mates)-1]
+	if w.event == notify.Changed && alone && len(mates) == 1 && len(p.about) > 1 && !t.ear(in, channel).Told && e.sleeps(p, w.due) {
+		e.hasten(t, in, p, w.due)
+		return true
+	}
 	if w.event == notify.Closed {
 		p = mates[0]
 		for _, o := range mates[1:] {
@@ -211,11 +215,45 @@ func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *tellin
 // isBehind reports whether something about a thread waits that comes after p.
 func (t *thread) isBehind(channel string, p *parcel) bool {
 	for _, o := range t.waiting {
-		if o.Channel == channel && o != p && p.before(o) {
+		if o.Channel == channel && o != p && p.before(o) && t.in(o) {
 			return true
 		}
 	}
 	return false
+}
+
+// in reports whether a parcel tells of a thread and will go on to do so.
+func (t *thread) in(p *parcel) bool {
+	return p.tells(t.Incident.ID) || slices.ContainsFunc(t.Past, func(past *episode) bool { return p.tells(past.Incident) })
+}
+
+// sleeps reports whether a parcel waits for the end of quiet hours, beyond a time
+// and beyond what it gathers for.
+func (e *Engine) sleeps(p *parcel, due sereno.Instant) bool {
+	wait := DefaultGroupWait
+	if pol := e.policy(p.Policy); pol != nil {
+		wait = pol.GroupWait
+	}
+	return p.open() && p.Event != notify.Digest && p.Due > max(due, p.Promised.Add(wait))
+}
+
+// hasten tells of one of those incidents that a parcel lets wait, before the
+// others.
+func (e *Engine) hasten(t *thread, in sereno.IncidentID, p *parcel, due sereno.Instant) {
+	one := t.ear(in, p.Channel)
+	e.takeOut(p, in, "some of it is told sooner")
+	for _, i := range p.Items {
+		if i.Incident != in {
+			continue
+		}
+		one.Said = slices.DeleteFunc(one.Said, func(said string) bool { return said == i.Occasion })
+		w := telling{
+			event: p.Event, occasion: i.Occasion, policy: e.policy(p.Policy), course: t.course(p.Policy), step: p.Step,
+			reminder: p.Reminder, last: p.Last, by: p.By, note: p.Note, was: p.Was, held: p.Held, due: due,
+		}
+		e.tell(t, in, p.Channel, w)
+		one.For = p.For
+	}
 }
 
 // post makes a delivery.
