@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +24,11 @@ type Alerts interface {
 	// Do carries out a wish, and returns when it is written down: NotFound for an
 	// incident without an alert, Conflict where there is nothing to do.
 	Do(ctx context.Context, o alert.Order) error
+	// DoAll carries out one wish for many incidents, in one transaction, and
+	// returns those for which there was something to do; Conflict if for none.
+	DoAll(ctx context.Context, o alert.Order, ids []sereno.IncidentID) ([]sereno.IncidentID, error)
+	// AlertsOf returns the alerts that some incidents belong to, by the incident.
+	AlertsOf(ctx context.Context, ids []sereno.IncidentID) (map[sereno.IncidentID]alert.Alert, error)
 	Plan() *alert.Plan
 }
 
@@ -45,7 +48,6 @@ const (
 	maxComment = 1000 // bytes
 	maxWho     = 100
 	longest    = 366 * 24 * time.Hour // of a snooze or an acknowledgement
-	atOnce     = 50                   // wishes of one request under way
 )
 
 // A Wish is what somebody says with an action.
@@ -184,7 +186,7 @@ func (d *desk) act(ctx context.Context, action string, id sereno.IncidentID, by 
 // Acknowledgement is the document of what came of acknowledging a delivery.
 type Acknowledgement struct {
 	Acknowledged []sereno.IncidentID `json:"acknowledged"`
-	Over         []sereno.IncidentID `json:"over" doc:"Those that needed nothing any more: they are over, or acknowledged"`
+	Over         []sereno.IncidentID `json:"over" doc:"Those that needed nothing any more: they are over, or somebody else takes care of them"`
 }
 
 type wishForAlert struct {
@@ -206,33 +208,17 @@ func (d *desk) acknowledgeAlert(ctx context.Context, in *wishForAlert) (*answer[
 	if err != nil {
 		return nil, err
 	}
-	// Together, so that one transaction can hold many.
-	outcomes := make([]error, len(ids))
-	var all sync.WaitGroup
-	lanes := make(chan struct{}, atOnce)
-	for i, id := range ids {
-		lanes <- struct{}{}
-		all.Go(func() {
-			defer func() { <-lanes }()
-			o := o
-			o.Incident = id
-			outcomes[i] = d.Alerts.Do(ctx, o)
-		})
+	done, err := d.Alerts.DoAll(ctx, o, ids)
+	if err != nil {
+		return nil, fmt.Errorf("acknowledge an alert: %w", err)
 	}
-	all.Wait()
-	doc := Acknowledgement{Acknowledged: []sereno.IncidentID{}, Over: []sereno.IncidentID{}}
-	for i, err := range outcomes {
-		switch kind := sereno.KindOf(err); {
-		case err == nil:
-			doc.Acknowledged = append(doc.Acknowledged, ids[i])
-		case kind == sereno.NotFound || kind == sereno.Conflict:
-			doc.Over = append(doc.Over, ids[i])
-		default:
-			return nil, fmt.Errorf("acknowledge an alert: %w", errors.Join(outcomes...))
+	doc := Acknowledgement{Acknowledged: done, Over: []sereno.IncidentID{}}
+	for _, id := range ids { // done is in their order
+		if len(done) > 0 && done[0] == id {
+			done = done[1:]
+			continue
 		}
-	}
-	if len(doc.Acknowledged) == 0 {
-		return nil, sereno.Errorf(sereno.Conflict, "there is nothing to acknowledge any more: all of it is over, or acknowledged")
+		doc.Over = append(doc.Over, id)
 	}
 	return &answer[Acknowledgement]{doc}, nil
 }

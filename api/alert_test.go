@@ -131,6 +131,34 @@ func (o *office) Do(ctx context.Context, order alert.Order) error {
 	return o.Promise(ctx, o.engine.Batch())
 }
 
+func (o *office) DoAll(ctx context.Context, order alert.Order, ids []sereno.IncidentID) ([]sereno.IncidentID, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fail != nil {
+		return nil, o.fail
+	}
+	done, err := o.engine.DoAll(o.now, order, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, order.Incident = range done {
+		o.wishes = append(o.wishes, order)
+	}
+	return done, o.Promise(ctx, o.engine.Batch())
+}
+
+func (o *office) AlertsOf(_ context.Context, ids []sereno.IncidentID) (map[sereno.IncidentID]alert.Alert, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := map[sereno.IncidentID]alert.Alert{}
+	for _, id := range ids {
+		if a, ok := o.engine.Alert(id); ok {
+			all[id] = a
+		}
+	}
+	return all, o.fail
+}
+
 // turn lets a time pass, and everything happen that is due then.
 func (o *office) turn(after time.Duration) {
 	o.t.Helper()

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -10,12 +12,14 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"sereno"
 	"sereno/alert"
+	"sereno/match"
 	"sereno/store"
 )
 
@@ -27,7 +31,7 @@ type Signer interface {
 
 // A Link lets whoever has it do one thing, once.
 type Link struct {
-	Incident sereno.IncidentID // to acknowledge
+	Incident sereno.IncidentID // to acknowledge; 0: all that the message tells of
 	Delivery alert.DeliveryID  // the message that the link was in
 	Expires  sereno.Instant    // cut to the second
 }
@@ -38,6 +42,8 @@ const (
 	linkVersion = 1
 	linkMark    = 32 // bytes of the signature
 	linkLife    = 7  // days
+	linkListed  = 20 // troubles on the page
+	linkTakers  = 3  // people who take care
 )
 
 // NewLink makes the link of a delivery. It is the same for all tries of one day,
@@ -111,6 +117,7 @@ type linkAnswer struct {
 	Code     int
 	Title    string   // one line
 	Lines    []string // what else there is to know
+	List     []string // what it is about, where that is several
 	Question bool     // show the button
 }
 
@@ -134,86 +141,194 @@ func (l *links) act(w http.ResponseWriter, r *http.Request) {
 	}
 	l.one.Lock()
 	defer l.one.Unlock()
-	link, answer := l.read(r)
+	open, answer := l.read(r)
 	if !answer.Question {
 		l.write(w, r, answer)
 		return
 	}
 	ctx := r.Context()
-	err := l.Alerts.Do(ctx, alert.Order{
-		Action: "acknowledge", Incident: link.Incident, Who: named(who, "somebody with the link"), Via: "link", Text: note,
-	})
+	done, err := l.Alerts.DoAll(ctx, alert.Order{
+		Action: "acknowledge", Who: named(who, "somebody with the link"), Via: "link", Text: note,
+	}, open)
 	if err == nil {
 		// Only now: a link that could not act may be used again.
 		if _, err = l.Told.UseLink(ctx, r.PathValue("token"), l.Now()); err != nil {
-			l.Log.Error("a link acted, and that it was used could not be written down", "incident", link.Incident, "err", err)
+			l.Log.Error("a link acted, and that it was used could not be written down", "incidents", done, "err", err)
 		}
-		l.write(w, r, linkAnswer{Code: http.StatusOK, Title: "Acknowledged.", Lines: []string{
-			answer.Title, "No more reminders will be sent while the acknowledgement stands. When it recovers you will hear of it.",
-		}})
+		lines := []string{answer.Title, "No more reminders will be sent while the acknowledgement stands. When it recovers you will hear of it."}
+		if less := len(open) - len(done); less > 0 { // since the page was read
+			lines = append(lines, fmt.Sprintf("Of these %d, %d needed it no more.", len(open), less))
+		}
+		l.write(w, r, linkAnswer{Code: http.StatusOK, Title: "Acknowledged.", Lines: lines})
 		return
 	}
 	l.write(w, r, l.failed(r, err))
 }
 
-// read says what a link is good for: answer.Question is set if it may act.
-func (l *links) read(r *http.Request) (link Link, answer linkAnswer) {
+// read says what a link is good for: answer.Question is set if it may act, on
+// what is open.
+func (l *links) read(r *http.Request) (open []sereno.IncidentID, answer linkAnswer) {
 	ctx, now := r.Context(), l.Now()
 	token := r.PathValue("token")
 	link, ok := readLink(l.Signer, token)
 	if !ok {
-		return link, linkAnswer{Code: http.StatusNotFound, Title: "This link is not one of this Sereno's.", Lines: []string{"Perhaps a part of it was cut off: copy all of it from the message."}}
+		return nil, linkAnswer{Code: http.StatusNotFound, Title: "This link is not one of this Sereno's.", Lines: []string{"Perhaps a part of it was cut off: copy all of it from the message."}}
 	}
-	about, err := l.Facts.ChangesOf(ctx, []sereno.IncidentID{link.Incident})
+	about, err := l.about(ctx, link)
 	if err != nil {
-		return link, l.failed(r, err)
+		return nil, l.failed(r, err)
 	}
 	if len(about) == 0 {
-		return link, linkAnswer{Code: http.StatusGone, Title: "What this link was about has been deleted since."}
+		return nil, linkAnswer{Code: http.StatusGone, Title: "What this link was about has been deleted since."}
 	}
-	what := sentence(about[0])
-	in := about[0].Incident
-	who, lines := l.taker(r, in.ID)
+	lasting := slices.DeleteFunc(slices.Clone(about), func(c alert.Change) bool { return c.Incident.Closed != 0 })
+	for _, c := range lasting {
+		open = append(open, c.Incident.ID)
+	}
+	all := len(about)
+	if len(lasting) > 0 {
+		about = lasting
+	}
+	what := headline(about)
+	since := l.clock(slices.MinFunc(about, func(a, b alert.Change) int { return cmp.Compare(a.Incident.Opened, b.Incident.Opened) }).Incident.Opened)
+	taken, lines := l.taker(r, about)
 	used, err := l.Told.LinkUsed(ctx, token)
 	switch {
 	case err != nil:
-		return link, l.failed(r, err)
+		return nil, l.failed(r, err)
 	case used != 0:
 		lines = append([]string{fmt.Sprintf("It was used on %s, and works once.", l.clock(used))}, lines...)
-		return link, linkAnswer{Code: http.StatusGone, Title: "This link was used already.", Lines: append(lines, what+".")}
-	case in.Closed != 0:
-		return link, linkAnswer{Code: http.StatusOK, Title: "There is nothing to acknowledge any more.", Lines: []string{
-			fmt.Sprintf("%s from %s to %s.", what, l.clock(in.Opened), l.clock(in.Closed)),
-		}}
+		return nil, linkAnswer{Code: http.StatusGone, Title: "This link was used already.", Lines: append(lines, what+".")}
+	case len(open) == 0:
+		until := l.clock(slices.MaxFunc(about, func(a, b alert.Change) int { return cmp.Compare(a.Incident.Closed, b.Incident.Closed) }).Incident.Closed)
+		return nil, linkAnswer{Code: http.StatusOK, Title: "There is nothing to acknowledge any more.", Lines: []string{fmt.Sprintf("%s from %s to %s.", what, since, until)}}
 	case now >= link.Expires:
-		return link, linkAnswer{Code: http.StatusGone, Title: "This link has expired.", Lines: append(lines, what+".", fmt.Sprintf("Acknowledge it on the page or with “sereno ack %d”.", in.ID))}
-	case who:
-		return link, linkAnswer{Code: http.StatusOK, Title: "Somebody takes care already.", Lines: append(lines, what+", since "+l.clock(in.Opened)+".")}
+		how := fmt.Sprintf("Acknowledge it on the page or with “sereno ack %d”.", open[0])
+		if len(open) > 1 {
+			how = fmt.Sprintf("“sereno alerts %d” lists them; acknowledge each on its page or with “sereno ack”.", link.Delivery)
+		}
+		return nil, linkAnswer{Code: http.StatusGone, Title: "This link has expired.", Lines: append(lines, what+".", how)}
+	case taken == len(open):
+		return nil, linkAnswer{Code: http.StatusOK, Title: "Somebody takes care already.", Lines: append(lines, what+", since "+since+".")}
 	}
-	lines = []string{"Since " + l.clock(in.Opened) + "."}
-	if in.Reason != "" {
-		lines = append(lines, "Reason: "+in.Reason)
+	answer = linkAnswer{Code: http.StatusOK, Title: what + ".", Lines: []string{"Since " + since + "."}, Question: true}
+	if len(open) == 1 && link.Incident != 0 {
+		if reason := about[0].Incident.Reason; reason != "" {
+			answer.Lines = append(answer.Lines, "Reason: "+reason)
+		}
+		return open, answer
 	}
-	return link, linkAnswer{Code: http.StatusOK, Title: what + ".", Lines: lines, Question: true}
+	for _, c := range about[:min(len(about), linkListed)] {
+		answer.List = append(answer.List, sentence(c))
+	}
+	if more := len(about) - len(answer.List); more > 0 {
+		answer.List = append(answer.List, fmt.Sprintf("… and %d more", more))
+	}
+	if over := all - len(open); over > 0 {
+		answer.Lines = append(answer.Lines, fmt.Sprintf("Of what the message told, %d %s over.", over, either(over == 1, "is", "are")))
+	}
+	if taken > 0 {
+		answer.Lines = append(answer.Lines, fmt.Sprintf("Somebody takes care of %d of them already.", taken))
+	}
+	return open, answer
 }
 
-// taker says who takes care of an incident, and whether anybody does now.
-func (l *links) taker(r *http.Request, id sereno.IncidentID) (now bool, lines []string) {
-	if a, err := l.Alerts.Alert(r.Context(), id); err == nil && a.Acknowledged != nil {
-		return true, []string{acknowledgedBy(a.Acknowledged.By, l.clock(a.Acknowledged.At), a.Acknowledged.Note)}
+// about is what a link is about, the oldest first; nothing if it was deleted.
+func (l *links) about(ctx context.Context, link Link) ([]alert.Change, error) {
+	ids := []sereno.IncidentID{link.Incident}
+	if link.Incident == 0 {
+		d, err := l.Told.Delivery(ctx, link.Delivery)
+		if sereno.KindOf(err) == sereno.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids = d.Incidents()
 	}
-	done, _, err := l.Told.Audits(r.Context(), store.AuditQuery{Target: "incident", Of: fmt.Sprint(id), Action: "acknowledge", Limit: 1})
+	return l.Facts.ChangesOf(ctx, ids)
+}
+
+// headline says what incidents are or, where they are over, were.
+func headline(about []alert.Change) string {
+	if len(about) == 1 {
+		return sentence(about[0])
+	}
+	devices, noun, site := map[sereno.DeviceID]bool{}, "devices", ""
+	state := about[0].Incident.Trouble.String()
+	for i, c := range about {
+		here := ""
+		if c.Device != nil {
+			here = match.Of(c.Device, nil).Site
+		}
+		if i == 0 {
+			site = here
+		} else if here != site {
+			site = ""
+		}
+		if c.Incident.Trouble != about[0].Incident.Trouble {
+			state = "in trouble"
+		}
+		switch {
+		case c.Incident.Trouble.Own():
+			noun = "troubles"
+		case devices[c.Incident.Device] && noun == "devices":
+			noun = "checks"
+		}
+		devices[c.Incident.Device] = true
+	}
+	if noun == "troubles" {
+		state = "open"
+	}
+	if site != "" {
+		site = " at " + site
+	}
+	return fmt.Sprintf("%d %s %s %s%s", len(about), noun, either(about[0].Incident.Closed == 0, "are", "were"), state, site)
+}
+
+// taker returns of how many incidents somebody takes care now, and says who does,
+// or did.
+func (l *links) taker(r *http.Request, about []alert.Change) (now int, lines []string) {
+	ids := make([]sereno.IncidentID, len(about))
+	for i, c := range about {
+		ids[i] = c.Incident.ID
+	}
+	them := either(len(ids) == 1, "it", "them")
+	if all, err := l.Alerts.AlertsOf(r.Context(), ids); err == nil {
+		for _, id := range ids {
+			a := all[id].Acknowledged
+			if a == nil {
+				continue
+			}
+			now++
+			line := acknowledgedBy(a.By, them, l.clock(a.At), a.Note)
+			if len(lines) < linkTakers && !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	if now > 0 {
+		return now, lines
+	}
+	done, _, err := l.Told.Audits(r.Context(), store.AuditQuery{Target: "incident", Of: fmt.Sprint(ids[0]), Action: "acknowledge", Limit: 1})
 	if err != nil || len(done) == 0 {
-		return false, nil // then it is not said
+		return 0, nil // then it is not said
 	}
-	return false, []string{acknowledgedBy(done[0].Who, l.clock(done[0].At), done[0].Text)}
+	return 0, []string{acknowledgedBy(done[0].Who, them, l.clock(done[0].At), done[0].Text)}
 }
 
-func acknowledgedBy(who, when, note string) string {
+func acknowledgedBy(who, what, when, note string) string {
 	if note != "" {
-		return fmt.Sprintf("%s acknowledged it on %s: “%s”", who, when, note)
+		return fmt.Sprintf("%s acknowledged %s on %s: “%s”", who, what, when, note)
 	}
-	return fmt.Sprintf("%s acknowledged it on %s.", who, when)
+	return fmt.Sprintf("%s acknowledged %s on %s.", who, what, when)
+}
+
+func either(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
 }
 
 // failed is the page for an error, which is logged if it is our own.
