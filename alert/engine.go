@@ -178,10 +178,13 @@ func (e *Engine) setPlan(p *Plan) {
 			e.queuesChanged = true
 		}
 	}
-	for _, t := range e.ordered() {
+	threads := e.ordered()
+	for _, t := range threads {
 		if t.Ended == 0 {
 			e.assign(t)
 		}
+	}
+	for _, t := range threads { // what one is told may concern the others
 		e.advance(t)
 	}
 }

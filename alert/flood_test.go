@@ -226,3 +226,40 @@ func BenchmarkIdle(b *testing.B) {
 		}
 	}
 }
+
+// Of a storm that another book brings, every alert goes by that book.
+func TestAnotherBookInAStorm(t *testing.T) {
+	begin := sereno.At(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC))
+	book := two()
+	book.Policies = []alert.Policy{{Name: "p", Steps: []alert.Step{{}, {After: 5 * time.Minute}, {After: 6 * time.Minute}}}}
+	book.Silences = []alert.Silence{{Name: "s", Match: `site in ["site0", "site1", "site2", "site3", "site4", "site5"]`, Until: begin.Add(time.Hour)}}
+	f := newFlood(t, book)
+	changes := fleet(25, begin, unrelated)
+	f.Take(f.now, changes)
+	for i := range changes[18:] { // some are over already
+		changes[18+i].Revision += 100
+		changes[18+i].Incident.Closed = begin.Add(time.Second)
+	}
+	f.Take(f.now, changes[18:])
+	book.Silences = nil
+	book.Policies = []alert.Policy{{Name: "p", Steps: []alert.Step{{}, {After: 5 * time.Minute}}}}
+	p, err := book.Compile([]notify.Kind{mute{}}, notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.SetPlan(f.now, p)
+	f.run(begin.Add(20 * time.Minute))
+	for name, sent := range f.sent {
+		alarms := map[sereno.IncidentID]int{}
+		for _, d := range sent {
+			for _, i := range d.Items {
+				alarms[i.Incident]++
+			}
+		}
+		for i := range changes {
+			if n := alarms[changes[i].Incident.ID]; n != 2 {
+				t.Errorf("%s is told %d things of %s", name, n, changes[i].Device.Name)
+			}
+		}
+	}
+}

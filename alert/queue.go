@@ -34,6 +34,7 @@ type parcel struct {
 	changed  bool
 	withdraw map[sereno.IncidentID]bool // what is to be taken out of it
 	reason   string                     // why, for a person
+	heir     DeliveryID                 // which tells some of that instead; 0: none does
 	alarm    sereno.Instant             // when it is checked next
 	stoodIn  bool                       // its channel's fallback was given it
 }
@@ -358,7 +359,7 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 // align lets the ladders of those that are told in one digest count from there,
 // so that what follows comes together too.
 func (e *Engine) align(t *thread, c *course, due sereno.Instant) {
-	if c == nil || c.Over || c.Base == 0 || c.HeldFrom != 0 {
+	if c == nil || c.Over || c.Base == 0 || c.HeldFrom != 0 || t.Ended != 0 {
 		return
 	}
 	pol := e.policy(c.Policy)

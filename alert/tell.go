@@ -254,6 +254,11 @@ func (e *Engine) hasten(t *thread, in sereno.IncidentID, p *parcel, due sereno.I
 		e.tell(t, in, p.Channel, w)
 		one.For = p.For
 	}
+	for _, o := range t.waiting {
+		if o.Channel == p.Channel && o.tells(in) {
+			p.heir = o.ID
+		}
+	}
 }
 
 // post makes a delivery.
@@ -350,7 +355,11 @@ func (e *Engine) finish() {
 		}
 		rest := slices.DeleteFunc(slices.Clone(p.Items), func(i Item) bool { return p.withdraw[i.Incident] })
 		if len(rest) == 0 {
-			e.settle(p, Dropped, 0, p.reason, e.now)
+			state := Dropped
+			if p.heir != 0 {
+				state = Merged
+			}
+			e.settle(p, state, p.heir, p.reason, e.now)
 			e.after(p)
 			continue
 		}
