@@ -3,6 +3,7 @@ package alert
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,7 +35,8 @@ func (e *Engine) Do(now sereno.Instant, o Order) error {
 // tells of, in one batch, and returns those for which there was something to do;
 // the Incident of the order is not looked at. An acknowledgement of many leaves
 // alone what somebody else takes care of for at least as long, and is told in
-// one message. Its errors are those of Do: Conflict if there was nothing to do
+// one message; who takes back one of many takes back his own, and what others
+// did only where there is none of that. Its errors are those of Do: Conflict if there was nothing to do
 // for any of them.
 func (e *Engine) DoAll(now sereno.Instant, o Order, ids []sereno.IncidentID) (done []sereno.IncidentID, err error) {
 	e.now = now
@@ -42,6 +44,11 @@ func (e *Engine) DoAll(now sereno.Instant, o Order, ids []sereno.IncidentID) (do
 	for _, o.Incident = range ids {
 		if err := o.check(now); err != nil {
 			return nil, err
+		}
+	}
+	if o.Action == "unacknowledge" {
+		if own := slices.DeleteFunc(slices.Clone(ids), func(id sereno.IncidentID) bool { return !e.acknowledgedBy(id, o.Who) }); len(own) > 0 {
+			ids = own
 		}
 	}
 	for _, o.Incident = range ids {
@@ -61,6 +68,11 @@ func (e *Engine) DoAll(now sereno.Instant, o Order, ids []sereno.IncidentID) (do
 		return nil, sereno.Errorf(sereno.Conflict, "there is nothing to acknowledge any more: all of it is over, or acknowledged")
 	}
 	return nil, sereno.Errorf(sereno.Conflict, "there is nothing to %s any more: all of it is over, or that was done", o.Action)
+}
+
+func (e *Engine) acknowledgedBy(id sereno.IncidentID, who string) bool {
+	t := e.threads[id]
+	return t != nil && t.Acknowledged != nil && t.Acknowledged.By == who
 }
 
 // carryOut does what an order says, one of many or alone, and notes it for the
@@ -139,6 +151,10 @@ func (e *Engine) obey(t *thread, o Order, many bool) error {
 			return sereno.Errorf(sereno.Conflict, "incident %d is not acknowledged", o.Incident)
 		}
 		t.Acknowledged = nil
+		if t.Announced != nil {
+			t.Announced = new(*t.Announced)
+			t.Announced.At = e.now
+		}
 	case "snooze":
 		t.Snoozed = &Snoozed{By: o.Who, Note: o.Text, At: e.now, Until: o.Until}
 	case "unsnooze":

@@ -575,22 +575,27 @@ func (s *tale) event(text string) {
 		s.order(w)
 		return
 	}
-	// Many: "p[1-30] down".
-	names := []string{w[0]}
-	if prefix, rest, ok := strings.Cut(w[0], "["); ok {
-		from, to, _ := strings.Cut(strings.TrimSuffix(rest, "]"), "-")
-		a, err := strconv.Atoi(from)
-		s.must(err)
-		b, err := strconv.Atoi(to)
-		s.must(err)
-		names = nil
-		for i := a; i <= b; i++ {
-			names = append(names, prefix+strconv.Itoa(i))
-		}
-	}
-	for _, name := range names {
+	for _, name := range s.many(w[0]) {
 		s.trouble(name, w[1], w[2:])
 	}
+}
+
+// many is "p1", "p2" … for "p[1-30]".
+func (s *tale) many(word string) []string {
+	prefix, rest, ok := strings.Cut(word, "[")
+	if !ok {
+		return []string{word}
+	}
+	from, to, _ := strings.Cut(strings.TrimSuffix(rest, "]"), "-")
+	a, err := strconv.Atoi(from)
+	s.must(err)
+	b, err := strconv.Atoi(to)
+	s.must(err)
+	var names []string
+	for i := a; i <= b; i++ {
+		names = append(names, prefix+strconv.Itoa(i))
+	}
+	return names
 }
 
 func (s *tale) trouble(name, word string, rest []string) {
@@ -633,12 +638,12 @@ func (s *tale) trouble(name, word string, rest []string) {
 func (s *tale) order(w []string) {
 	s.t.Helper()
 	o := alert.Order{Action: strings.TrimSuffix(w[1], "s"), Who: w[0], Via: "api"}
-	name := w[2]
+	names := s.many(w[2])
+	latest := map[string]sereno.IncidentID{}
 	for id, n := range s.names {
-		if n == name {
-			o.Incident = max(o.Incident, id)
-		}
+		latest[n] = max(latest[n], id)
 	}
+	o.Incident = latest[names[0]]
 	for i := 3; i < len(w); i++ {
 		if w[i] == "for" {
 			i++
@@ -647,7 +652,21 @@ func (s *tale) order(w []string) {
 		}
 		o.Text = w[i]
 	}
-	if err := s.engine.Do(s.now, o); err != nil {
+	do := func() error { return s.engine.Do(s.now, o) }
+	if len(names) > 1 { // all that one message told of
+		do = func() error {
+			ids := make([]sereno.IncidentID, len(names))
+			for i, name := range names {
+				ids[i] = latest[name]
+			}
+			done, err := s.engine.DoAll(s.now, o, ids)
+			if err == nil && len(done) < len(ids) {
+				err = fmt.Errorf("%d of %d", len(done), len(ids))
+			}
+			return err
+		}
+	}
+	if err := do(); err != nil {
 		s.told = append(s.told, fmt.Sprintf("%s %s hears: %v", s.stamp(s.now), w[0], err))
 	}
 	s.commit()

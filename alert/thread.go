@@ -26,7 +26,7 @@ type thread struct {
 	Restored bool              `json:"restored,omitempty"` // from a backup: whether it lasts is not known
 
 	Acknowledged *Acknowledged `json:"acknowledged,omitempty"`
-	Announced    *Acknowledged `json:"announced,omitempty"` // the latest acknowledgement that was told
+	Announced    *Acknowledged `json:"announced,omitempty"` // the latest acknowledgement that was told; At: when it was taken back, if it was
 	Snoozed      *Snoozed      `json:"snoozed,omitempty"`
 	Resolved     string        `json:"resolved,omitempty"`
 	Changes      int           `json:"changes,omitempty"` // messages of each sort so far

@@ -211,6 +211,16 @@ func TestConversation(t *testing.T) {
 			Title: "core-sw1 <b> is down since 12:03:04 CET", Text: "core-sw1 <b> is down since 12:03:04 CET\nasked by @anna & co\nAcknowledge: https://sereno.example/a/x\n",
 			Incident: &notify.Incident{ID: 42}, Acknowledge: "https://sereno.example/a/x",
 		},
+		"digest": {
+			Key: "1234-1ucwbn2o0zk", Event: notify.Digest, Severity: sereno.SeverityCritical, Buttons: true, Count: 37,
+			Title: "37 devices are down", Text: "37 devices are down\nAcknowledge: https://sereno.example/a/x\n",
+			Incident: &notify.Incident{ID: 42}, Acknowledge: "https://sereno.example/a/x",
+		},
+		"digest of a long key": {
+			Key: strings.Repeat("1", 60), Event: notify.Digest, Severity: sereno.SeverityCritical, Buttons: true, Count: 37,
+			Title: "37 devices are down", Text: "37 devices are down\n",
+			Incident: &notify.Incident{ID: 42}, Acknowledge: "https://sereno.example/a/x",
+		},
 		"closed": {Key: "2", Thread: "42", Event: notify.Closed, Severity: sereno.SeverityCritical, Title: "core-sw1 <b> is back", Text: "core-sw1 <b> is back\n"},
 		"test":   {Key: "3", Event: notify.Test, Severity: sereno.SeverityLow, Title: "a test", Text: "a test\n"},
 	}
@@ -261,11 +271,15 @@ func TestButtons(t *testing.T) {
 		done <- c.Listen(ctx, func(_ context.Context, a notify.Answer) (string, bool) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			got := fmt.Sprintf("hears %s %d %s %s", a.Action, a.Incident, a.For, a.Who)
+			about := a.Key
+			if about == "" {
+				about = fmt.Sprint(a.Incident)
+			}
+			got := fmt.Sprintf("hears %s %s %s %s", a.Action, about, a.For, a.Who)
 			if want, ok := s.next('='); !ok || got != want.text {
 				t.Errorf("line %d: %s\ninstead of %s", want.n, got, want.text)
 			}
-			return fmt.Sprintf("%d:\n%s", a.Incident, a.Action), a.Incident != 99
+			return fmt.Sprintf("%s:\n%s", about, a.Action), a.Incident != 99
 		})
 	}()
 	select {
