@@ -319,7 +319,7 @@ func (l *loop) launch(s *socket, n int, before, after int64) {
 // refuse ends the look whose request is next in a socket and cannot be sent.
 func (l *loop) refuse(s *socket, errno unix.Errno) {
 	l.count.Errors++
-	l.decide(s.slots[s.first], sereno.Unknown, faultOf(errno), 0, errno.Error())
+	l.decide(s.slots[s.first], sereno.Unknown, faultOf(errno), 0, refusalOf(errno))
 	s.first++
 }
 

@@ -116,5 +116,13 @@ func faultOf(errno unix.Errno) sereno.Fault {
 	}
 }
 
+// refusalOf says for a person why the kernel did not take a request.
+func refusalOf(errno unix.Errno) string {
+	if errno == unix.ENOBUFS { // its own words help nobody
+		return "this machine could not send: its send queue or its table of neighbours is full (net.ipv4.neigh.default.gc_thresh3)"
+	}
+	return errno.Error()
+}
+
 // full reports whether the kernel may take the request a little later.
 func full(errno unix.Errno) bool { return faultOf(errno) == sereno.Skipped }
