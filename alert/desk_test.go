@@ -673,3 +673,75 @@ func TestWhatWaitedWhileSerenoWasOffSaysSo(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAnswerToAMessageOfMany: it is for all that the message tells of and that
+// is still open, in one batch, and everybody hears of it once.
+func TestAnAnswerToAMessageOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 37
+		o := newOffice(t, "a", "b")
+		o.book.URL = "https://sereno.example"
+		o.book.Policies = []alert.Policy{{Name: "all", GroupBy: []string{"status"}}}
+		var made []string
+		o.options.Links = func(base string, id sereno.IncidentID, delivery alert.DeliveryID, all bool, _ sereno.Instant) (string, string) {
+			made = append(made, fmt.Sprint(id, delivery, all))
+			return base + "/open", base + "/acknowledge"
+		}
+		l := talker{o.far("a"), make(chan notify.Answer), make(chan string)}
+		o.fars["a"] = l
+		o.open()
+		defer o.stop()
+		var troubles []sereno.Incident
+		for i := range many {
+			troubles = append(troubles, o.down(i+1))
+		}
+		time.Sleep(time.Minute)
+		got := o.far("a").arrivals()
+		if len(got) != 1 || got[0].Count != many || !got[0].Buttons || got[0].Acknowledge == "" || len(made) == 0 || !strings.HasSuffix(made[0], "true") {
+			t.Fatalf("a hears %d messages, the first %+v; the links are for %v", len(got), got[0].Message, made)
+		}
+		key := got[0].Key
+		o.up(troubles[1])
+		time.Sleep(time.Minute)
+		press := func(action, key, want string) {
+			t.Helper()
+			l.hear <- notify.Answer{Action: action, Key: key, For: time.Hour, Who: "telegram: anna"}
+			if said := <-l.said; said != want {
+				t.Errorf("%s: anna hears %q, and not %q", action, said, want)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		press("acknowledge", key, "true: Acknowledged, 36 of 37: no more reminders. For the others there was nothing to do.")
+		for _, name := range []string{"a", "b"} {
+			last := o.far(name).arrivals()
+			if m := last[len(last)-1]; m.Event != notify.Acknowledged || m.Count != many-1 || m.Buttons || m.Acknowledge != "" || len(last) != 3 {
+				t.Errorf("%s hears %v, at last of %d", name, events(last), m.Count)
+			}
+		}
+		if n := o.memory.audits(); n != many-1 {
+			t.Errorf("the audit trail has %d entries", n)
+		}
+		press("acknowledge", key, "true: Acknowledged, 36 of 37: no more reminders. For the others there was nothing to do.")
+		press("snooze", key, "true: Snoozed, 36 of 37 until "+time.Now().Add(time.Hour).UTC().Format("15:04")+". For the others there was nothing to do.")
+		press("unacknowledge", key, "true: No longer acknowledged, 36 of 37: reminders go on. For the others there was nothing to do.")
+		if got := o.far("a").arrivals(); len(got) != 3 {
+			t.Errorf("a hears %v", events(got))
+		}
+		// A key is that of one message: numbers come again after a restored backup.
+		const unknown = "false: what this message told of is no longer known"
+		press("acknowledge", strings.Replace(key, "-", "-1", 1), unknown)
+		press("acknowledge", "9"+key, unknown)
+		press("acknowledge", "x", unknown)
+		o.memory.breaks(func() error { return errors.New("the disk is gone") })
+		press("acknowledge", key, "false: the storage does not answer; press again in a minute")
+		o.memory.breaks(nil)
+		time.Sleep(time.Minute)
+		for i, in := range troubles {
+			if i != 1 {
+				o.up(in)
+			}
+		}
+		time.Sleep(time.Minute)
+		press("acknowledge", key, "false: there is nothing to acknowledge any more: all of it is over, or acknowledged")
+	})
+}
