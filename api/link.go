@@ -293,7 +293,11 @@ func (l *links) taker(r *http.Request, about []alert.Change) (now int, lines []s
 	for i, c := range about {
 		ids[i] = c.Incident.ID
 	}
-	them := either(len(ids) == 1, "it", "them")
+	type taking struct {
+		alert.Acknowledged
+		of int
+	}
+	var takers []taking
 	if all, err := l.Alerts.AlertsOf(r.Context(), ids); err == nil {
 		for _, id := range ids {
 			a := all[id].Acknowledged
@@ -301,11 +305,24 @@ func (l *links) taker(r *http.Request, about []alert.Change) (now int, lines []s
 				continue
 			}
 			now++
-			line := acknowledgedBy(a.By, them, l.clock(a.At), a.Note)
-			if len(lines) < linkTakers && !slices.Contains(lines, line) {
-				lines = append(lines, line)
+			i := slices.IndexFunc(takers, func(t taking) bool { return t.By == a.By && t.Note == a.Note && t.At == a.At })
+			switch {
+			case i >= 0:
+				takers[i].of++
+			case len(takers) < linkTakers:
+				takers = append(takers, taking{*a, 1})
 			}
 		}
+	}
+	for _, t := range takers {
+		what := "it"
+		switch {
+		case len(ids) > 1 && t.of == len(ids):
+			what = "them"
+		case len(ids) > 1:
+			what = fmt.Sprintf("%d of them", t.of)
+		}
+		lines = append(lines, acknowledgedBy(t.By, what, l.clock(t.At), t.Note))
 	}
 	if now > 0 {
 		return now, lines
@@ -314,7 +331,7 @@ func (l *links) taker(r *http.Request, about []alert.Change) (now int, lines []s
 	if err != nil || len(done) == 0 {
 		return 0, nil // then it is not said
 	}
-	return 0, []string{acknowledgedBy(done[0].Who, them, l.clock(done[0].At), done[0].Text)}
+	return 0, []string{acknowledgedBy(done[0].Who, either(len(ids) == 1, "it", "them"), l.clock(done[0].At), done[0].Text)}
 }
 
 func acknowledgedBy(who, what, when, note string) string {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/notify"
 )
 
 // follow opens a link, or presses its button where form is not empty.
@@ -94,6 +96,103 @@ func TestALinkAcknowledgesOnce(t *testing.T) {
 	}
 	if len(o.wishes) != 2 {
 		t.Errorf("carried out: %+v", o.wishes)
+	}
+}
+
+func TestALinkOfAMessageOfManyAcknowledgesAllThatIsOpen(t *testing.T) {
+	o := newOffice(t)
+	for i := range 37 {
+		o.do(201, "POST", "/api/devices", fmt.Sprintf(`{"name":"ap-%02d","address":"10.0.1.%d","tags":["site:plant2"]}`, i+1, i+1), nil)
+	}
+	var ids []sereno.DeviceID
+	for i := range 37 {
+		ids = append(ids, sereno.DeviceID(5+i))
+	}
+	o.down(ids...)
+	o.turn(3 * time.Second)
+	var list Page[Alert]
+	o.do(200, "GET", "/api/alerts", "", &list)
+	if len(list.Items) != 1 || list.Items[0].Count != 37 {
+		t.Fatalf("promised: %+v", list.Items)
+	}
+	link := NewLink(0, list.Items[0].ID, o.now)
+	path := o.link(t, link)
+	page := said(o.follow("GET", path, ""))
+	if want := "37 devices are down at plant2. Since Sat 21 Nov 2026 13:00:00 CET. ap-01 at plant2 is down ap-02 at plant2 is down"; !strings.HasPrefix(page, want) {
+		t.Errorf("the page says %q, want %q", page, want)
+	}
+	for _, want := range []string{"ap-20 at plant2 is down … and 17 more Your name", "Acknowledge all of it"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page says %q, and not %q", page, want)
+		}
+	}
+	if strings.Contains(page, "ap-21") || len(o.wishes) != 0 {
+		t.Errorf("%q; carried out: %+v", page, o.wishes)
+	}
+
+	o.close(5, 6)
+	o.turn(3 * time.Second)
+	o.do(200, "POST", "/api/incidents/7/acknowledge", `{"by":"ben"}`, nil)
+	page = said(o.follow("GET", path, ""))
+	if want := "35 devices are down at plant2. Since Sat 21 Nov 2026 13:00:00 CET. Of what the message told, 2 are over. Somebody takes care of 1 of them already. ap-03 at"; !strings.HasPrefix(page, want) {
+		t.Errorf("the page says %q, want %q", page, want)
+	}
+	o.fail = sereno.Errorf(sereno.Unavailable, "not yet")
+	if answer := o.follow("POST", path, "who=anna"); answer.Code != 503 {
+		t.Errorf("while it cannot act: %d %q", answer.Code, said(answer))
+	}
+	o.fail = nil
+	before := len(o.wishes)
+	answer := o.follow("POST", path, "who=anna&note=power+cut")
+	if want := "Acknowledged. 35 devices are down at plant2."; answer.Code != 200 || !strings.HasPrefix(said(answer), want) || !strings.HasSuffix(said(answer), "Of these 35, 1 needed it no more.") {
+		t.Errorf("%d %q, want %q", answer.Code, said(answer), want)
+	}
+	if n := len(o.wishes) - before; n != 34 {
+		t.Errorf("%d were acknowledged", n)
+	}
+	var trail Page[AuditEntry]
+	o.do(200, "GET", "/api/audit?who=anna&limit=100", "", &trail)
+	if len(trail.Items) != 34 || trail.Items[0].Via != "link" || trail.Items[0].Text != "power cut" {
+		t.Errorf("the audit trail has %d entries of anna: %+v", len(trail.Items), trail.Items)
+	}
+	o.turn(time.Second)
+	o.do(200, "GET", "/api/alerts", "", &list)
+	told := 0
+	for _, d := range list.Items {
+		if d.Event == notify.Acknowledged && d.Count == 34 && d.By == "anna" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("that anna takes care is told in %d messages: %+v", told, list.Items)
+	}
+
+	for _, method := range []string{"GET", "POST"} {
+		answer := o.follow(method, path, "")
+		if got := said(answer); answer.Code != 410 || !strings.HasPrefix(got, "This link was used already. It was used on") || !strings.Contains(got, "anna acknowledged 34 of them on") || !strings.HasSuffix(got, "35 devices are down at plant2.") {
+			t.Errorf("%s again: %d %q", method, answer.Code, got)
+		}
+	}
+	again := o.link(t, NewLink(0, link.Delivery, o.now.Add(48*time.Hour)))
+	if answer := o.follow("POST", again, ""); answer.Code != 200 || !strings.HasPrefix(said(answer), "Somebody takes care already. ben (192.0.2.1) acknowledged 1 of them on") {
+		t.Errorf("a second link: %d %q", answer.Code, said(answer))
+	}
+	if answer := o.follow("POST", o.link(t, Link{0, link.Delivery, o.now}), ""); answer.Code != 410 || !strings.Contains(said(answer), fmt.Sprintf("“sereno alerts %d” lists them", link.Delivery)) {
+		t.Errorf("expired: %d %q", answer.Code, said(answer))
+	}
+	if answer := o.follow("POST", o.link(t, NewLink(0, 7777, o.now)), ""); answer.Code != 410 || said(answer) != "What this link was about has been deleted since." {
+		t.Errorf("of no message: %d %q", answer.Code, said(answer))
+	}
+	for _, id := range ids[2:] {
+		o.close(sereno.IncidentID(id))
+	}
+	o.turn(time.Second)
+	want := "There is nothing to acknowledge any more. 37 devices were down at plant2 from Sat 21 Nov 2026 13:00:00 CET to"
+	if answer := o.follow("POST", again, ""); answer.Code != 200 || !strings.HasPrefix(said(answer), want) {
+		t.Errorf("over: %d %q", answer.Code, said(answer))
+	}
+	if n := len(o.wishes) - before; n != 34 {
+		t.Errorf("in the end %d were acknowledged", n)
 	}
 }
 
