@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -13,7 +14,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"sereno"
 )
@@ -305,11 +309,22 @@ func (d *Draft) Put(ctx context.Context, t Table, rows []Row) error {
 		for _, row := range part {
 			args = append(args, row...)
 		}
-		if _, err := insert.ExecContext(ctx, args...); err != nil {
+		if _, err := insert.ExecContext(ctx, args...); contradicts(err) {
+			return sereno.Errorf(sereno.Invalid, "rows of the table %s contradict each other or its rules: what they come from is damaged (%v)", t.Name, err)
+		} else if err != nil {
 			return fmt.Errorf("fill %s: %w", t.Name, err)
 		}
 	}
 	return nil
+}
+
+// contradicts reports whether an engine refused rows for what they say.
+func contradicts(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23")) // data exception, integrity constraint violation
 }
 
 // prepare proves that the store has the table as it is given and, the first
