@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sereno"
+	"sereno/ledger"
 	"sereno/notify"
 )
 
@@ -393,4 +394,54 @@ func FuzzLink(f *testing.F) {
 			t.Errorf("%q is %+v, which is %q", token, l, again)
 		}
 	})
+}
+
+// TestTenThousandAreAcknowledgedInOneTransaction: as many as a digest may tell of.
+func TestTenThousandAreAcknowledgedInOneTransaction(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes tens of thousands of rows to a real disk")
+	}
+	const many = 10_000
+	o := newOffice(t)
+	var list []sereno.Device
+	for i := range many {
+		list = append(list, sereno.Device{
+			Name: fmt.Sprintf("ap-%05d", i), Address: "10.0.1.1", Importance: sereno.Medium,
+			Checks: []sereno.Check{{Name: "fake", Kind: "fake", Policy: sereno.DefaultPolicy}},
+		})
+	}
+	added, err := o.AddDevices(t.Context(), list, o.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e ledger.Entry
+	for _, d := range added {
+		e.Incidents = append(e.Incidents, sereno.Incident{ID: sereno.IncidentID(d.ID), Device: d.ID, Check: d.Checks[0].ID, Opened: o.now})
+	}
+	if err := o.Commit(t.Context(), &e); err != nil {
+		t.Fatal(err)
+	}
+	for range many/1000 + 1 {
+		o.turn(0)
+	}
+	o.turn(3 * time.Second)
+	var page Page[Alert]
+	o.do(200, "GET", "/api/alerts", "", &page)
+	if len(page.Items) != 1 || page.Items[0].Count != many {
+		t.Fatalf("promised: %d messages", len(page.Items))
+	}
+	began := time.Now()
+	answer := o.follow("POST", o.link(t, NewLink(0, page.Items[0].ID, o.now)), "who=anna")
+	t.Logf("acknowledged %d in %s", many, time.Since(began))
+	if answer.Code != 200 || len(o.wishes) != many {
+		t.Fatalf("%d %q: %d were acknowledged", answer.Code, said(answer), len(o.wishes))
+	}
+	began = time.Now()
+	o.follow("GET", o.link(t, NewLink(0, page.Items[0].ID, o.now.Add(48*time.Hour))), "")
+	t.Logf("the page took %s", time.Since(began))
+	o.turn(time.Second)
+	o.do(200, "GET", "/api/alerts", "", &page)
+	if len(page.Items) != 2 || page.Items[0].Event != notify.Acknowledged || page.Items[0].Count != many {
+		t.Errorf("told in %d messages", len(page.Items)-1)
+	}
 }
