@@ -10,9 +10,11 @@ package match
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 
@@ -62,6 +64,12 @@ const (
 	maxNodes  = 500
 )
 
+// functions are those that give no more than they are given.
+var functions = []string{
+	"all", "none", "any", "one", "count", "find", "filter", "len", "first", "last", "keys", "values",
+	"lower", "upper", "trim", "trimPrefix", "trimSuffix", "hasPrefix", "hasSuffix", "indexOf", "lastIndexOf", "split",
+}
+
 // An Expression is compiled. The zero Expression holds for everything. It may be
 // used by many goroutines at once.
 type Expression struct {
@@ -78,11 +86,66 @@ func Compile(text string) (Expression, error) {
 	if len(text) > maxLength {
 		return Expression{}, sereno.Errorf(sereno.Invalid, "an expression has at most %d characters, not %d", maxLength, len(text))
 	}
-	program, err := expr.Compile(text, expr.Env(Subject{}), expr.AsBool(), expr.MaxNodes(maxNodes), expr.DisableBuiltin("now"))
+	var costs cost
+	options := []expr.Option{expr.Env(Subject{}), expr.AsBool(), expr.MaxNodes(maxNodes), expr.Patch(&costs), expr.DisableAllBuiltins()}
+	for _, name := range functions {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	program, err := expr.Compile(text, options...)
+	if err == nil && costs.mistake != nil {
+		err = costs.mistake
+	}
 	if err != nil {
 		return Expression{}, sereno.Errorf(sereno.Invalid, "%s", mistake(text, err))
 	}
 	return Expression{text: text, program: program}, nil
+}
+
+// A cost finds what could make an expression take long, or take much room: what
+// is left takes as long as it is, times its tags and its parents.
+type cost struct{ mistake *file.Error }
+
+// Visit is called for every node; see ast.Visitor.
+func (c *cost) Visit(node *ast.Node) {
+	if c.mistake != nil {
+		return // what lies around a mistake would take long to look through
+	}
+	switch n := (*node).(type) {
+	case *ast.BinaryNode:
+		if n.Operator == ".." {
+			c.found(n, "ranges are not possible here")
+		}
+	case *ast.BuiltinNode: // those with predicates are part of the language, enabled or not
+		if !slices.Contains(functions, n.Name) {
+			c.found(n, "unknown name "+n.Name)
+		}
+	case *ast.VariableDeclaratorNode:
+		c.found(n, "variables are not possible here")
+	case *ast.PredicateNode:
+		if depth(n) > 2 {
+			c.found(n, "no more than two lists can be gone through within one another")
+		}
+	}
+}
+
+func (c *cost) found(n ast.Node, what string) {
+	c.mistake = &file.Error{Location: n.Location(), Column: n.Location().From, Message: what}
+}
+
+// depth is how many predicates lie within one another, n included.
+func depth(n *ast.PredicateNode) int {
+	var inner deepest
+	ast.Walk(&n.Node, &inner)
+	return 1 + int(inner)
+}
+
+type deepest int
+
+// Visit is called for every node; see ast.Visitor.
+func (d *deepest) Visit(node *ast.Node) {
+	if n, ok := (*node).(*ast.PredicateNode); ok {
+		*d = max(*d, deepest(depth(n)))
+	}
 }
 
 // mistake says what is wrong in one line.
