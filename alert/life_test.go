@@ -264,7 +264,16 @@ func (l *life) order() {
 	if o.Action == "snooze" || o.Action == "acknowledge" && rapid.Bool().Draw(l.t, "for a while") {
 		o.Until = l.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(l.t, "minutes")) * time.Minute)
 	}
-	l.do(o.Action, func(e *alert.Engine) { _ = e.Do(l.now, o) })
+	if rapid.Bool().Draw(l.t, "of many") {
+		var ids []sereno.IncidentID
+		for id := max(1, o.Incident-sereno.IncidentID(rapid.IntRange(1, 40).Draw(l.t, "how many"))); id <= o.Incident; id++ {
+			ids = append(ids, id)
+		}
+		o.Who = rapid.SampledFrom([]string{"anna", "ben"}).Draw(l.t, "who")
+		l.do(o.Action+" all", func(e *alert.Engine) { _, _ = e.DoAll(l.now, o, ids) })
+	} else {
+		l.do(o.Action, func(e *alert.Engine) { _ = e.Do(l.now, o) })
+	}
 	l.send()
 }
 
@@ -414,7 +423,7 @@ func (l *life) prove() {
 	// What the far ends saw, repetitions left out.
 	seen := map[string]bool{}
 	repeated := 0
-	alarmed, ended := map[ear]int{}, map[ear]int{}
+	alarmed, ended, taken := map[ear]int{}, map[ear]int{}, map[ear]int{}
 	for n, d := range l.received {
 		final := l.kept.deliveries[d.ID]
 		if seen[d.Key] {
@@ -437,6 +446,10 @@ func (l *life) prove() {
 				if ended[x] != 0 && ended[x] < n+1 {
 					l.t.Errorf("%s hears %s of incident %d after its end", d.Channel, i.Occasion, i.Incident)
 				}
+			case "acknowledged":
+				if taken[x] == 0 {
+					taken[x] = n + 1
+				}
 			case "closed":
 				if ended[x] != 0 {
 					l.t.Errorf("%s hears of the end of incident %d twice", d.Channel, i.Incident)
@@ -454,6 +467,11 @@ func (l *life) prove() {
 			for _, i := range d.Items {
 				refused[ear{i.Incident, d.Channel}] = true
 			}
+		}
+	}
+	for x, at := range taken {
+		if alarmed[x] == 0 || alarmed[x] > at {
+			l.t.Errorf("%s hears that somebody takes care of incident %d and has not heard of it\n%s", x.channel, x.incident, l.about(x.incident))
 		}
 	}
 	for x, at := range ended {
