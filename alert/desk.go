@@ -20,6 +20,10 @@ type DeskOptions struct {
 	Stories Stories
 	Links   Links
 	Now     func() sereno.Instant // the ledger's time
+	// Unwritten is since when what is found out cannot be stored, 0 if it can: as
+	// long as that lasts there is nothing new to read, and nobody would be told.
+	// nil: never.
+	Unwritten func() sereno.Instant
 	// Own is told what is wrong with alerting itself since at, and with an empty
 	// reason that nothing is any more; by one goroutine at a time. What it did
 	// not take is told again.
@@ -206,6 +210,9 @@ func (d *Desk) finish(stopSending, stopWriting context.CancelFunc) {
 func (d *Desk) advance() {
 	d.look()
 	d.cry()
+	if d.access == 0 {
+		d.calm()
+	}
 	if d.access != 0 || d.engine == nil {
 		return
 	}

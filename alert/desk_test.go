@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,6 +184,37 @@ func TestOnlyWhatIsCommittedIsSent(t *testing.T) {
 		}
 		if o.desk.Stuck() != "" {
 			t.Errorf("all goes out, and the desk says %q", o.desk.Stuck())
+		}
+	})
+}
+
+func TestWhatIsNotEvenWrittenDownIsAnEmergencyToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "a")
+		var since atomic.Int64
+		o.options.Unwritten = func() sereno.Instant { return sereno.Instant(since.Load()) }
+		o.open()
+		defer o.stop()
+		time.Sleep(time.Minute)
+		broke := now()
+		since.Store(int64(broke)) // the outbox can be read, but nothing new gets there
+		time.Sleep(29 * time.Second)
+		if got := o.far("a").attempts(); len(got) != 0 {
+			t.Fatalf("sent %v, and storage may be back in a second", events(got))
+		}
+		time.Sleep(5 * time.Minute)
+		got := o.far("a").attempts()
+		if len(got) != 1 || got[0].Event != notify.Opened || got[0].Incident.Status != sereno.TroubleStorage {
+			t.Fatalf("sent %v, and was to hear once that nothing can be stored", events(got))
+		}
+		if after := got[0].at.Sub(broke.Time()); after > 45*time.Second {
+			t.Errorf("heard of it after %v", after)
+		}
+		since.Store(0)
+		time.Sleep(15 * time.Second)
+		got = o.far("a").attempts()
+		if len(got) != 2 || got[1].Event != notify.Closed {
+			t.Errorf("sent %v, and was to hear that things can be stored again", events(got))
 		}
 	})
 }

@@ -18,8 +18,9 @@ const (
 )
 
 // An emergency is the one message that does not go through the outbox: that
-// there is none. It goes to the channels that would hear of trouble with storage,
-// once to each, and those that took it hear when it is over.
+// there is none, or that nothing new gets as far as that. It goes to the channels
+// that would hear of trouble with storage, once to each, and those that took it
+// hear when it is over.
 type emergency struct {
 	since sereno.Instant
 	over  sereno.Instant // 0 while it lasts
@@ -27,14 +28,32 @@ type emergency struct {
 	told  []string // channels that took it
 }
 
-// cry says that the outbox cannot be used, once that has lasted.
+// silent is since when nobody can be told of anything, because the outbox does
+// not answer or because what is found out is not stored; 0: that works.
+func (d *Desk) silent() sereno.Instant {
+	since := d.unwritten()
+	if since == 0 || d.access != 0 && d.access < since {
+		since = d.access
+	}
+	return since
+}
+
+func (d *Desk) unwritten() sereno.Instant {
+	if d.o.Unwritten == nil {
+		return 0
+	}
+	return d.o.Unwritten()
+}
+
+// cry says that nobody can be told of anything, once that has lasted.
 func (d *Desk) cry() {
-	if d.emergency != nil || d.access == 0 || d.o.Now().Sub(d.access) < emergencyAfter {
+	since := d.silent()
+	if d.emergency != nil || since == 0 || d.o.Now().Sub(since) < emergencyAfter {
 		return
 	}
 	r := d.rules.Load()
 	ctx, stop := context.WithCancel(d.running)
-	e := &emergency{since: d.access, stop: stop}
+	e := &emergency{since: since, stop: stop}
 	d.emergency = e
 	severity := sereno.SeverityOf(sereno.Medium, sereno.TroubleStorage)
 	for _, name := range r.Reach(match.Subject{Status: sereno.TroubleStorage.String(), Severity: severity.String(), Own: true}) {
@@ -52,10 +71,11 @@ func (d *Desk) cry() {
 	}
 }
 
-// calm ends an emergency: the outbox has answered.
+// calm ends an emergency when the outbox has answered, and what is found out is
+// stored.
 func (d *Desk) calm() {
 	e := d.emergency
-	if e == nil {
+	if e == nil || d.unwritten() != 0 {
 		return
 	}
 	d.emergency, e.over = nil, d.o.Now()

@@ -90,9 +90,11 @@ type deskParts struct {
 	ledger *ledger.Ledger
 	key    *Key
 	open   []sereno.Incident // of an earlier process
-	meters meters
-	now    func() sereno.Instant
-	log    *slog.Logger
+	// unwritten is since when the store does not take what is found; 0: it does.
+	unwritten func() sereno.Instant
+	meters    meters
+	now       func() sereno.Instant
+	log       *slog.Logger
 }
 
 // meters measure a desk, see alert.DeskOptions.
@@ -111,7 +113,7 @@ func newDesk(p deskParts) *alert.Desk {
 		}
 	}
 	return alert.NewDesk(alert.DeskOptions{
-		Plan: p.plan, Outbox: p.facts, Stories: stories{p.facts, p.looks}, Links: links(p.key, p.log), Now: p.now,
+		Plan: p.plan, Outbox: p.facts, Stories: stories{p.facts, p.looks}, Links: links(p.key, p.log), Now: p.now, Unwritten: p.unwritten,
 		Own: func(ctx context.Context, at sereno.Instant, f alert.Fault) error {
 			return p.ledger.Own(ctx, at, ledger.Fault{Trouble: f.Trouble, Subject: f.Subject, Reason: f.Reason})
 		},

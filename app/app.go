@@ -235,7 +235,7 @@ func Run(ctx context.Context, o Options) error {
 	if cfg.SamplesOff {
 		told = nil
 	}
-	desk = newDesk(deskParts{plan: book, facts: facts, looks: told, ledger: books, key: key, open: past.Incidents, meters: metrics, now: clk.Now, log: log})
+	desk = newDesk(deskParts{plan: book, facts: facts, looks: told, ledger: books, key: key, open: past.Incidents, unwritten: storage.unwritten, meters: metrics, now: clk.Now, log: log})
 
 	keeper := &clock.Keeper{Clock: clk, Marks: marks, Every: cfg.AliveInterval, Settled: books.Settled, Log: log}
 	parts.start("keep signs of life", keeper.Run)

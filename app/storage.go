@@ -215,6 +215,17 @@ func sentence(f spool.Fault) string {
 	return what + ": what is found is held in memory alone"
 }
 
+// unwritten is since when the store does not take what is found out, wherever
+// that waits; 0: it does.
+func (s *storage) unwritten() sereno.Instant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault.Err == nil {
+		return 0
+	}
+	return s.faultAt
+}
+
 // State says how storage is, for the API.
 func (s *storage) State() api.StorageState {
 	u := s.spool.Usage()

@@ -33,6 +33,9 @@ func TestOnlyAFaultThatLastsIsTold(t *testing.T) {
 		if fault != "the database cannot be reached: what is found waits on disk and is written when it is back" || at != began || wait != 0 {
 			t.Errorf("%q since %v, more in %v", fault, at, wait)
 		}
+		if got := s.unwritten(); got != began {
+			t.Errorf("nothing is written since %v, not %v", began, got)
+		}
 		s.full("the disk is full")
 		if fault, _, _ := s.finding(); !strings.HasPrefix(fault, "the disk is full; the database cannot be reached") {
 			t.Errorf("both: %q", fault)
@@ -45,6 +48,9 @@ func TestOnlyAFaultThatLastsIsTold(t *testing.T) {
 		s.told(spool.Fault{})
 		if fault, at, _ := s.finding(); fault != "" || at != s.now() {
 			t.Errorf("well again: %q at %v", fault, at)
+		}
+		if got := s.unwritten(); got != 0 {
+			t.Errorf("well again, and nothing is written since %v", got)
 		}
 	})
 }
