@@ -253,37 +253,43 @@ func (s *Store) putDeliveries(tx *sql.Tx, list []alert.Delivery) error {
 }
 
 // putItems adds the items that deliveries do not have yet: they only grow, at
-// their ends.
+// their ends. Of incidents that are gone for good there is nothing stored, of
+// which the caller may or may not know.
 func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 	ids := make([]int64, len(list))
 	for i, d := range list {
 		ids[i] = int64(d.ID)
 	}
 	type end struct {
-		of   alert.DeliveryID
-		next int
+		of      alert.DeliveryID
+		n, next int
 	}
-	ends, err := query(context.Background(), tx, `SELECT delivery_id, max(position) + 1 FROM delivery_items WHERE delivery_id`+s.among()+` GROUP BY delivery_id`,
+	ends, err := query(context.Background(), tx, `SELECT delivery_id, count(*), max(position) + 1 FROM delivery_items WHERE delivery_id`+s.among()+` GROUP BY delivery_id`,
 		[]any{s.list(ids)}, func(row scanner) (e end, err error) {
-			err = row.Scan((*int64)(&e.of), &e.next)
+			err = row.Scan((*int64)(&e.of), &e.n, &e.next)
 			return e, err
 		})
 	if err != nil {
 		return err
 	}
-	has := make(map[alert.DeliveryID]int, len(ends))
+	has := make(map[alert.DeliveryID]end, len(ends))
 	for _, e := range ends {
-		has[e.of] = e.next
+		has[e.of] = e
 	}
 	var items []item
 	var grown []int64
 	for _, d := range list {
-		if len(d.Items) <= has[d.ID] {
+		e := has[d.ID]
+		if len(d.Items) <= e.n {
 			continue
 		}
 		grown = append(grown, int64(d.ID))
-		for position, i := range d.Items[has[d.ID]:] {
-			items = append(items, item{d.ID, d.Channel, has[d.ID] + position, d.State != alert.Merged, i})
+		first := 0
+		if e.n == e.next { // none of those before is gone
+			first, e.next = e.n, 0
+		}
+		for i := first; i < len(d.Items); i++ {
+			items = append(items, item{d.ID, d.Channel, e.next + i, d.State != alert.Merged, d.Items[i]})
 		}
 	}
 	const add = `INSERT INTO delivery_items (` + itemColumns + `) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, %s FROM @

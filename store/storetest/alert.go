@@ -415,6 +415,12 @@ func growing(b *rig) {
 	d.Items = append(d.Items, told(1, "closed"))
 	b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
 	same(b, "what is told", b.delivery(1).Items, []alert.Item{told(1, "opened/p/0"), told(3, "opened/p/0"), told(1, "closed")})
+	// A process that begins now knows of no more, and goes on from there.
+	d.Items = append(b.delivery(1).Items, told(3, "closed"))
+	for range 2 {
+		b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
+		same(b, "what is told", b.delivery(1).Items, d.Items)
+	}
 	b.sound()
 }
 
