@@ -777,3 +777,22 @@ func TestAnAnswerToAMessageOfMany(t *testing.T) {
 		press("acknowledge", key, "false: there is nothing to acknowledge any more: all of it is over, or acknowledged")
 	})
 }
+
+// A message about nothing but what was deleted while nobody ran is dropped.
+func TestAMessageAboutWhatIsGoneForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, "a")
+		o.memory.deliveries[7] = alert.Delivery{ID: 7, Key: "7-x", Channel: "a", Event: notify.Opened, Promised: now(), Due: now()}
+		o.memory.last = 7
+		o.open()
+		defer o.stop()
+		time.Sleep(time.Minute)
+		if got := o.far("a").arrivals(); len(got) != 0 {
+			t.Errorf("told: %+v", got)
+		}
+		list, _ := o.memory.written()
+		if len(list) != 1 || list[0].State != alert.Dropped || list[0].Answer == "" || list[0].SettledAt == 0 {
+			t.Errorf("it is %+v", list)
+		}
+	})
+}

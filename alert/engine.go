@@ -117,6 +117,11 @@ func (e *Engine) recall(r Record) {
 func (e *Engine) reload(d Delivery) {
 	p := &parcel{Delivery: d, about: map[sereno.IncidentID]uint8{}, place: -1}
 	p.Items = slices.Clone(d.Items)
+	if len(p.Items) == 0 {
+		p.State, p.SettledAt, p.Answer = Dropped, e.now, "what it was about has been deleted"
+		e.stain(p)
+		return
+	}
 	e.parcels[p.ID] = p
 	for _, i := range p.Items {
 		e.index(p, i)

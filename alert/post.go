@@ -31,9 +31,12 @@ func (d *Desk) send(del Delivery) {
 	s := d.story(r, del, now)
 	d.tries++
 	d.parts.Go(func() {
-		m, err := d.compose(d.running, s)
-		var o Outcome
-		if err == nil {
+		var m notify.Message
+		var err error
+		o := Outcome{At: now}
+		if wrong := d.safely(func() error { m, err = d.compose(d.running, s); return nil }); wrong != nil {
+			o.Failure = notify.FailureOf(wrong)
+		} else if err == nil {
 			o = d.try(d.sending, channel, m)
 		}
 		d.bring(func() {
@@ -60,11 +63,12 @@ func (d *Desk) try(ctx context.Context, channel notify.Channel, m notify.Message
 	return o
 }
 
-// safely makes a failure of a panic: a mistake in one channel stops no other.
+// safely makes a failure of a panic: a mistake in one channel, or in what one
+// message is made of, stops no other.
 func (d *Desk) safely(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.o.Log.Error("a channel has a mistake of its own", "panic", r, "stack", string(debug.Stack()))
+			d.o.Log.Error("a message or its channel meets a mistake of Sereno's own", "panic", r, "stack", string(debug.Stack()))
 			err = &notify.Failure{Unsure: true, Text: "a mistake of Sereno's own; the log says more"}
 		}
 	}()

@@ -277,9 +277,12 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 		has[e.of] = e
 	}
 	var items []item
-	var grown []int64
+	var grown, bare []int64
 	for _, d := range list {
 		e := has[d.ID]
+		if d.State == alert.Dropped && len(d.Items) == 0 && e.n == 0 {
+			bare = append(bare, int64(d.ID))
+		}
 		if len(d.Items) <= e.n {
 			continue
 		}
@@ -295,7 +298,7 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 	const add = `INSERT INTO delivery_items (` + itemColumns + `) SELECT u.delivery_id, u.incident_id, u.occasion, u.channel, u.position, %s FROM @
 		WHERE EXISTS (SELECT 1 FROM incidents i WHERE i.id = u.incident_id) ON CONFLICT DO NOTHING`
 	n, err := put(s, tx, fmt.Sprintf(add, "u.carries"), itemColumns, items, itemArgs)
-	if err != nil || n == int64(len(items)) {
+	if err != nil || n == int64(len(items)) && len(bare) == 0 {
 		return err
 	}
 	// Some are of incidents that are gone for good; so is what tells of nothing
@@ -309,7 +312,7 @@ func (s *Store) putItems(tx *sql.Tx, list []alert.Delivery) error {
 		}
 	}
 	_, err = tx.Exec(fmt.Sprintf(`DELETE FROM deliveries WHERE id%s AND state <> %d AND event <> '%s'
-		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(), alert.Waiting, notify.Test), s.list(grown))
+		AND NOT EXISTS (SELECT 1 FROM delivery_items i WHERE i.delivery_id = deliveries.id)`, s.among(), alert.Waiting, notify.Test), s.list(append(grown, bare...)))
 	return err
 }
 

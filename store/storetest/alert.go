@@ -421,6 +421,21 @@ func growing(b *rig) {
 		b.promise(alert.Batch{Deliveries: []alert.Delivery{d}})
 		same(b, "what is told", b.delivery(1).Items, d.Items)
 	}
+	// One that tells of nothing but what is deleted is found at a start, and
+	// dropped.
+	only := message(2, "mail", told(3, "changed/1"))
+	b.promise(alert.Batch{Deliveries: []alert.Delivery{only}})
+	_, err = b.RemoveDevice(b.Context(), devices[2].ID, at(3))
+	b.must(err)
+	b.commit(ledger.Entry{Incidents: []sereno.Incident{{ID: 4, Device: devices[0].ID, Check: devices[0].Checks[0].ID, Opened: at(4)}}})
+	_, err = b.Purge(b.Context(), devices[2].ID)
+	b.must(err)
+	same(b, "of what is deleted", len(b.delivery(2).Items), 0)
+	only.Items, only.State, only.SettledAt = nil, alert.Dropped, at(5)
+	for range 2 {
+		b.promise(alert.Batch{Deliveries: []alert.Delivery{only}})
+		b.sound()
+	}
 	b.sound()
 }
 
