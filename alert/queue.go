@@ -343,9 +343,6 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 		return
 	}
 	digest := e.digest(q, due, now)
-	for _, p := range wishes { // that many are acknowledged is told by itself, afterwards
-		e.delay(p, due+1)
-	}
 	for _, p := range list {
 		if p.Event == notify.Opened && p.Step == 0 && p.Reminder == 0 {
 			for _, t := range p.threads {
@@ -353,6 +350,9 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 			}
 		}
 		e.pour(p, digest, now, "")
+	}
+	for _, p := range wishes { // that many are acknowledged is told by itself, afterwards
+		e.delay(p, due+1)
 	}
 }
 

@@ -274,17 +274,58 @@ func (e *Engine) post(d Delivery, group string) *parcel {
 	return p
 }
 
-// delay puts a parcel off.
+// delay puts a parcel off, and with it what was to come after it.
 func (e *Engine) delay(p *parcel, due sereno.Instant) {
 	if due <= p.Due {
 		return
 	}
+	was := &parcel{Delivery: Delivery{ID: p.ID, Due: p.Due}}
+	e.putOff(p, due)
+	e.follow(p, was)
+}
+
+func (e *Engine) putOff(p *parcel, due sereno.Instant) {
 	q := e.queue(p.Channel)
 	q.remove(p)
 	p.Due = due
 	q.add(p)
 	e.watch(p)
 	e.stain(p)
+}
+
+// follow keeps what was to come after a parcel, and what was to come after that,
+// behind the one in its place.
+func (e *Engine) follow(p, was *parcel) {
+	var behind []*parcel
+	seen := map[*parcel]bool{p: true}
+	mates := func(x, place *parcel) {
+		for _, t := range x.threads {
+			for _, o := range t.waiting {
+				if !seen[o] && o.Channel == p.Channel && place.before(o) && o.before(p) {
+					seen[o] = true
+					behind = append(behind, o)
+				}
+			}
+		}
+	}
+	mates(p, was)
+	for i := 0; i < len(behind); i++ {
+		mates(behind[i], behind[i])
+	}
+	slices.SortFunc(behind, func(a, b *parcel) int {
+		if a.before(b) {
+			return -1
+		}
+		return 1
+	})
+	due, last := p.Due, p.ID
+	for _, o := range behind {
+		if o.ID < last {
+			due++
+		}
+		last = o.ID
+		e.putOff(o, due)
+	}
 }
 
 // put adds an item to a parcel.
@@ -377,6 +418,7 @@ func (e *Engine) finish() {
 			other.Event = notify.Closed
 		}
 		e.offer(other)
+		e.follow(other, p)
 		e.after(p)
 	}
 }
