@@ -263,3 +263,32 @@ func TestAnotherBookInAStorm(t *testing.T) {
 		}
 	}
 }
+
+// What is open is not written anew because a process begins, or the book is read
+// again.
+func TestAStartWritesNothingThatIsNotNew(t *testing.T) {
+	f := newFlood(t, two())
+	d := newDrawer()
+	keep := func() {
+		if b := f.Batch(); b != nil {
+			d.keep(b)
+		}
+	}
+	f.Take(f.now, fleet(30, f.now, unrelated))
+	keep()
+	p, err := two().Compile([]notify.Kind{mute{}}, notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f.now = f.now.Add(time.Second)
+		f.Engine = alert.NewEngine(d.load(), p, f.now)
+		if b := f.Batch(); b != nil {
+			t.Errorf("a start writes %d alerts and %d deliveries", len(b.Alerts), len(b.Deliveries))
+		}
+		f.SetPlan(f.now, p)
+		if b := f.Batch(); b != nil && len(b.Alerts) > 1 { // how the channels do may be
+			t.Errorf("the same book again writes %d alerts and %d deliveries", len(b.Alerts), len(b.Deliveries))
+		}
+	}
+}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,11 @@ func (e *Engine) takeBack(t *thread) {
 // assign gives a thread a course for every policy that speaks of it.
 func (e *Engine) assign(t *thread) {
 	policies := e.plan.applying(t.subject)
+	before := make([]course, len(t.Courses))
+	for i, c := range t.Courses {
+		before[i] = *c
+		before[i].Paces = slices.Clone(c.Paces)
+	}
 	var vanished []*course
 	for _, c := range t.Courses {
 		if e.policy(c.Policy) == nil {
@@ -88,7 +94,9 @@ func (e *Engine) assign(t *thread) {
 			}
 		}
 	}
-	e.touch(t)
+	if !slices.EqualFunc(t.Courses, before, func(c *course, was course) bool { return reflect.DeepEqual(*c, was) }) {
+		e.touch(t)
+	}
 }
 
 func (e *Engine) policy(name string) *policy {
