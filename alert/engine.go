@@ -194,10 +194,28 @@ func (e *Engine) setPlan(p *Plan) {
 	}
 }
 
-// drop gives up a parcel whose channel is gone.
+// drop gives up a parcel whose channel is gone. Trouble that nobody knows of
+// then, because no other channel was told, begins anew with those that are left.
 func (e *Engine) drop(p *parcel) {
 	e.settle(p, Dropped, 0, fmt.Sprintf("the channel %s is no longer set up", p.Channel), e.now)
 	e.deaf(p)
+	for in := range p.each() {
+		t := e.threads[in]
+		if t == nil || t.Ended != 0 || t.Incident.ID != in || t.known() {
+			continue
+		}
+		e.restart(t)
+		e.touch(t)
+	}
+}
+
+// restart lets the courses of a thread begin anew.
+func (e *Engine) restart(t *thread) {
+	t.Round++
+	for _, c := range t.Courses {
+		e.count(c, -1)
+		c.reset()
+	}
 }
 
 // Take takes in changes, in the order of their revisions, and moves the cursor
@@ -303,11 +321,7 @@ func (e *Engine) update(t *thread, c *Change, in sereno.Incident) {
 	case in.Under != 0 && was.Under == 0:
 		e.takeBack(t)
 	case in.Under == 0 && was.Under != 0:
-		t.Round++
-		for _, c := range t.Courses {
-			e.count(c, -1)
-			c.reset()
-		}
+		e.restart(t)
 	}
 	e.assign(t)
 	if in.Trouble != was.Trouble || t.severity() != severity {
@@ -441,6 +455,12 @@ func (e *Engine) Tried(now sereno.Instant, id DeliveryID, o Outcome) {
 		e.stain(p)
 		if e.plan.channels[p.Channel] == nil {
 			e.drop(p)
+			for _, t := range slices.Clone(p.threads) {
+				if t.Ended == 0 {
+					e.assign(t)
+					e.advance(t)
+				}
+			}
 			break
 		}
 		due, _ := q.due(now, 0)

@@ -235,6 +235,17 @@ func (t *thread) knows(in sereno.IncidentID, channel string) bool {
 	return one != nil && one.Told || t.waits(in, channel)
 }
 
+// known reports whether any channel knows of the latest incident, or is still to
+// be told of it.
+func (t *thread) known() bool {
+	for _, one := range t.Ears {
+		if t.knows(t.Incident.ID, one.Channel) {
+			return true
+		}
+	}
+	return false
+}
+
 // waits reports whether a channel is still to be told of an incident.
 func (t *thread) waits(in sereno.IncidentID, channel string) bool {
 	for _, p := range t.waiting {

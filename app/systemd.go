@@ -72,7 +72,7 @@ func (w *watchdog) progress(ctx context.Context, last sereno.Instant) (sereno.In
 	for _, n := range s.Devices {
 		devices += n
 	}
-	w.tell(fmt.Sprintf("%s\nSTATUS=watching %d devices: %d up, %d down; %d incidents open",
+	w.tell(fmt.Sprintf("%s\nSTATUS=devices watched: %d; up: %d, down: %d; incidents open: %d",
 		daemon.SdNotifyWatchdog, devices, s.Devices[sereno.Up], s.Devices[sereno.Down], s.Incidents))
 	return s.Now, true
 }

@@ -24,7 +24,7 @@ func TestTheWatchdogIsServedWhileTheLedgerMakesProgress(t *testing.T) {
 		told := 0
 		w := &watchdog{every: 10 * time.Second, log: slog.New(slog.DiscardHandler), ask: func(context.Context) (ledger.Statistics, error) { return s, stuck }, tell: func(state string) {
 			told++
-			if !strings.HasPrefix(state, "WATCHDOG=1\nSTATUS=watching 3 devices: 2 up, 1 down") {
+			if !strings.HasPrefix(state, "WATCHDOG=1\nSTATUS=devices watched: 3; up: 2, down: 1") {
 				t.Errorf("%q", state)
 			}
 		}}

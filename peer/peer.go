@@ -209,9 +209,9 @@ func (w *Watch) judge() {
 			w.o.Told(name, s.heard, "") // also of one that was missing before a restart
 		case silent >= s.peer.missing() && !s.missing && !blind:
 			s.missing = true
-			reason := fmt.Sprintf("no beat of the Sereno %s has come since %s", name, s.heard)
+			reason := "its beats stopped coming"
 			if !s.ever {
-				reason = fmt.Sprintf("no beat of the Sereno %s has come since this one was started", name)
+				reason = "no beat of it has come since this one was started"
 			}
 			w.o.Log.Warn("a peer is missing", "peer", name, "since", s.heard)
 			w.o.Told(name, s.heard, reason)
