@@ -714,8 +714,11 @@ func TestAnAnswerToAMessageOfMany(t *testing.T) {
 		o := newOffice(t, "a", "b")
 		o.book.URL = "https://sereno.example"
 		o.book.Policies = []alert.Policy{{Name: "all", GroupBy: []string{"status"}}}
+		var making sync.Mutex
 		var made []string
 		o.options.Links = func(base string, id sereno.IncidentID, delivery alert.DeliveryID, all bool, _ sereno.Instant) (string, string) {
+			making.Lock()
+			defer making.Unlock()
 			made = append(made, fmt.Sprint(id, delivery, all))
 			return base + "/open", base + "/acknowledge"
 		}

@@ -351,8 +351,13 @@ func (e *Engine) press(q *queue, now sereno.Instant) {
 		}
 		e.pour(p, digest, now, "")
 	}
-	for _, p := range wishes { // that many are acknowledged is told by itself, afterwards
-		e.delay(p, due+1)
+	// That many are acknowledged is told by itself, after the digest.
+	for last, at := DeliveryID(0), due+1; len(wishes) > 0 && wishes[0].Due <= due; wishes = wishes[1:] {
+		if wishes[0].ID < last {
+			at++
+		}
+		last = wishes[0].ID
+		e.putOff(wishes[0], at)
 	}
 }
 
