@@ -16,7 +16,7 @@ import (
 func examinations(cfg *config.Config, facts *store.Store, looks *samples.DB, storage *storage) func() []doctor.Examination {
 	return func() []doctor.Examination {
 		list := []doctor.Examination{
-			doctor.Ledger(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()),
+			doctor.Ledger(facts), doctor.Outbox(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()),
 			doctor.Spool(func() (spool.Left, error) { return spool.Left{Usage: storage.spool.Usage()}, nil }),
 		}
 		if !cfg.SamplesOff {

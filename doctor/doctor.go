@@ -103,6 +103,16 @@ func Ledger(facts interface {
 	}}
 }
 
+// Outbox proves that nobody was told anything twice.
+func Outbox(facts interface {
+	CheckOutbox(ctx context.Context) error
+},
+) Examination {
+	return Examination{"outbox", func(ctx context.Context) ([]Finding, error) {
+		return contradiction(facts.CheckOutbox(ctx), "nothing was lost and nothing is to be done: report this as a fault of Sereno's")
+	}}
+}
+
 // Meters proves that the readings from which figures are made equal the spans.
 func Meters(facts interface {
 	CheckMeters(ctx context.Context) error

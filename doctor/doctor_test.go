@@ -55,17 +55,20 @@ func expect(t *testing.T, r doctor.Result, words ...string) {
 }
 
 type facts struct {
-	invariants, meters error
-	partitions         []store.Partition
+	invariants, outbox, meters error
+	partitions                 []store.Partition
 }
 
 func (f facts) CheckInvariants(context.Context) error                 { return f.invariants }
+func (f facts) CheckOutbox(context.Context) error                     { return f.outbox }
 func (f facts) CheckMeters(context.Context) error                     { return f.meters }
 func (f facts) Partitions(context.Context) ([]store.Partition, error) { return f.partitions, nil }
 
 func TestTheFacts(t *testing.T) {
 	expect(t, look(t, doctor.Ledger(facts{})))
 	expect(t, look(t, doctor.Ledger(facts{invariants: sereno.Errorf(sereno.Internal, "the ledger contradicts itself")})), "contradicts itself")
+	expect(t, look(t, doctor.Outbox(facts{})))
+	expect(t, look(t, doctor.Outbox(facts{outbox: sereno.Errorf(sereno.Internal, "messages were told twice")})), "told twice")
 	expect(t, look(t, doctor.Meters(facts{meters: sereno.Errorf(sereno.Internal, "the meters contradict the ledger")})), "meters")
 	for _, away := range []error{errors.New("disk on fire"), sereno.Errorf(sereno.Unavailable, "the database is away")} {
 		if r := look(t, doctor.Ledger(facts{invariants: away})); r.Failed != away.Error() || len(r.Findings) != 0 {

@@ -80,7 +80,7 @@ func examine(cmd *cobra.Command, data, database string) (doctor.Report, error) {
 	}
 	list := []doctor.Examination{doctor.Schema(facts)}
 	if schema == store.LatestSchema() {
-		list = append(list, doctor.Ledger(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()))
+		list = append(list, doctor.Ledger(facts), doctor.Outbox(facts), doctor.Meters(facts), doctor.Partitions(facts, time.Now()))
 	}
 	list = append(list, doctor.Spool(func() (spool.Left, error) { return spool.Look(filepath.Join(data, "spool")) }))
 	list = append(list, doctor.Alive(data, func() sereno.Instant { return sereno.At(time.Now()) }))
