@@ -254,6 +254,9 @@ func (d *Desk) load() {
 		return func() {
 			d.cursor = l.Cursor
 			d.engine = NewEngine(l, d.rules.Load().Plan, d.o.Now())
+			if strange := d.engine.Strange(); len(strange) > 0 {
+				d.o.Log.Error("what is kept of some alerts cannot be read: their end may not be told; was a newer Sereno here before?", "how_many", len(strange), "first", strange[0])
+			}
 			d.unread = true
 		}, err
 	})

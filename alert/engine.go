@@ -52,7 +52,8 @@ type Engine struct {
 
 	changedThreads  map[sereno.IncidentID]Record // those that are done, as they were; an empty Doc for the others
 	changedParcels  map[DeliveryID]*parcel
-	standing        []*parcel // which a fallback is given at present
+	strange         []sereno.IncidentID // records that could not be read
+	standing        []*parcel           // which a fallback is given at present
 	torn            []*parcel // from which something is to be taken out
 	queuesChanged   bool
 	committedCursor int64
@@ -97,12 +98,15 @@ func (e *Engine) recall(r Record) {
 		var doc queuesDoc
 		if json.Unmarshal(r.Doc, &doc) == nil && doc.Queues != nil {
 			e.queues, e.taken = doc.Queues, doc.Taken
+		} else {
+			e.strange = append(e.strange, r.ID)
 		}
 		return
 	}
 	t := &thread{}
 	if json.Unmarshal(r.Doc, t) != nil || t.ID == 0 {
-		return // not ours: what is open comes again when it changes
+		e.strange = append(e.strange, r.ID) // what is open comes again when it changes
+		return
 	}
 	t.describe()
 	e.threads[t.ID], e.threads[t.Incident.ID] = t, t
@@ -144,6 +148,10 @@ func (e *Engine) offer(p *parcel) {
 		e.groups[p.group] = append(e.groups[p.group], p)
 	}
 }
+
+// Strange returns which records of those that it was made from could not be read:
+// of these alerts nothing was taken up, and their end may not be told.
+func (e *Engine) Strange() []sereno.IncidentID { return e.strange }
 
 // SetPlan goes on by another book. What is promised to a channel that is gone is
 // dropped; whom it had told stays known, should it come back.

@@ -1,6 +1,7 @@
 package alert_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"sereno"
 	"sereno/alert"
+	"sereno/notify"
 )
 
 // coming writes what comes, for a reader.
@@ -130,5 +132,40 @@ func TestWhatPeopleDoIsAudited(t *testing.T) {
 	}
 	if b := f.Batch(); b != nil {
 		t.Errorf("an order that was refused left %+v", b)
+	}
+}
+
+// Alerts that a newer Sereno kept are taken up as far as they are understood,
+// and those that are not are named.
+func TestRecordsOfAnotherVersion(t *testing.T) {
+	f := newFlood(t, two())
+	d := newDrawer()
+	f.Take(f.now, fleet(3, f.now, unrelated))
+	d.keep(f.Batch())
+	l := d.load()
+	for i := range l.Alerts {
+		switch r := &l.Alerts[i]; r.ID {
+		case 1:
+			r.Doc = bytes.Replace(r.Doc, []byte(`{"v":1,`), []byte(`{"v":9,"news":{"a":[1]},`), 1)
+		case 2:
+			r.Doc = bytes.Replace(r.Doc, []byte(`"ears":[`), []byte(`"ears":{"as":"objects"},"others":[`), 1)
+		}
+	}
+	p, err := two().Compile([]notify.Kind{mute{}}, notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Engine = alert.NewEngine(l, p, f.now)
+	if strange := f.Strange(); len(strange) != 1 || strange[0] != 2 {
+		t.Errorf("strange are %v", strange)
+	}
+	if list := f.Alerts(); len(list) != 2 || list[0].ID != 1 || list[1].ID != 3 {
+		t.Errorf("open are %+v", list)
+	}
+	f.run(f.now.Add(time.Minute))
+	for name, sent := range f.sent {
+		if len(sent) != 3 {
+			t.Errorf("%s was told in %d messages", name, len(sent))
+		}
 	}
 }
