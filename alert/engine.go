@@ -54,7 +54,7 @@ type Engine struct {
 	changedParcels  map[DeliveryID]*parcel
 	strange         []sereno.IncidentID // records that could not be read
 	standing        []*parcel           // which a fallback is given at present
-	torn            []*parcel // from which something is to be taken out
+	torn            []*parcel           // from which something is to be taken out
 	queuesChanged   bool
 	committedCursor int64
 	audit           []sereno.Audit
