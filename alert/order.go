@@ -135,7 +135,7 @@ func (o *Order) check(now sereno.Instant) error {
 
 func (e *Engine) obey(t *thread, o Order, many bool) error {
 	if t.Ended != 0 || t.Incident.ID != o.Incident && t.ears(o.Incident) == nil {
-		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", o.Incident, t.Incident.Closed)
+		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", o.Incident, t.Incident.Closed.Time().In(e.plan.zone).Format("2006-01-02 15:04:05 MST"))
 	}
 	if t.Resolved != "" {
 		return sereno.Errorf(sereno.Conflict, "incident %d was resolved by %s already", o.Incident, t.Resolved)
