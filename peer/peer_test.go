@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,8 +107,8 @@ func (o *told) is(t *testing.T, want ...string) {
 func TestAPeerThatIsSilentIsMissingUntilItBeatsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o told
-		blind := false
-		w := New(Options{Peers: []Peer{{Name: "plant2", Secret: secret}}, Now: now, Told: o.tell, Blind: func() bool { return blind }})
+		var blind atomic.Bool
+		w := New(Options{Peers: []Peer{{Name: "plant2", Secret: secret}}, Now: now, Told: o.tell, Blind: blind.Load})
 		go w.Run(t.Context())
 		beat := func() {
 			body, err := json.Marshal(Beat{"plant2", now()})
@@ -125,10 +126,10 @@ func TestAPeerThatIsSilentIsMissingUntilItBeatsAgain(t *testing.T) {
 		beat()
 		time.Sleep(2 * time.Second)
 		o.is(t, "plant2 is missing", "plant2 is there")
-		blind = true
+		blind.Store(true)
 		time.Sleep(2 * time.Minute)
 		o.is(t, "plant2 is missing", "plant2 is there")
-		blind = false
+		blind.Store(false)
 		time.Sleep(2 * time.Second)
 		o.is(t, "plant2 is missing", "plant2 is there", "plant2 is missing")
 	})
