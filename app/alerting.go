@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -122,10 +121,10 @@ func newDesk(p deskParts) *alert.Desk {
 	})
 }
 
-// links are those of the pages that the API has.
+// links are those of the pages that the API has: there is none of an incident
+// yet, and a link that leads nowhere is worse than none at three in the morning.
 func links(key *Key, log *slog.Logger) alert.Links {
-	return func(base string, id sereno.IncidentID, delivery alert.DeliveryID, all bool, now sereno.Instant) (open, acknowledge string) {
-		open = fmt.Sprintf("%s/#/incidents/%d", base, id)
+	return func(base string, id sereno.IncidentID, delivery alert.DeliveryID, all bool, now sereno.Instant) (_, acknowledge string) {
 		about := id
 		if all {
 			about = 0
@@ -133,8 +132,8 @@ func links(key *Key, log *slog.Logger) alert.Links {
 		path, err := api.NewLink(about, delivery, now).Path(key)
 		if err != nil {
 			log.Error("a message goes out without a link to acknowledge by", "incident", id, "err", err)
-			return open, ""
+			return "", ""
 		}
-		return open, base + path
+		return "", base + path
 	}
 }

@@ -80,8 +80,8 @@ func TestTroubleIsToldAndItsEndAfterAReload(t *testing.T) {
 	if !strings.Contains(d.Text, `"never"`) {
 		t.Errorf("it does not say which policy:\n%s", d.Text)
 	}
-	if want := fmt.Sprintf("https://sereno.example/#/incidents/%d", d.Incident.ID); d.Links.Open != want {
-		t.Errorf("the link is %q, not %q", d.Links.Open, want)
+	if d.Links.Open != "" {
+		t.Errorf("%q leads nowhere", d.Links.Open)
 	}
 	if !strings.HasPrefix(d.Links.Acknowledge, "https://sereno.example/a/") {
 		t.Errorf("the link is %q", d.Links.Acknowledge)

@@ -51,7 +51,7 @@ var Values = []Value{
 	{Name: "held", Example: "maintenance sunday", Means: "why it was kept back, if it was"},
 	{Name: "channel", Example: "ops-telegram", Means: "the channel that it goes to"},
 	{Name: "now", Example: "03:12:14 CET", Means: "when it is sent"},
-	{Name: "url", Example: "https://sereno.example/#/incidents/42", Means: "the page of the trouble, if url is set in the configuration"},
+	{Name: "url", Example: "https://sereno.example/#/incidents/42", Means: "the page of the trouble; empty until there is one"},
 	{Name: "acknowledge_url", Example: "https://sereno.example/a/…", Means: "where it is acknowledged, once, after a question"},
 
 	{Name: "id", Example: "42", Means: "the number of the incident", One: true},
