@@ -122,22 +122,23 @@ func (m *memory) Promise(_ context.Context, b *alert.Batch) error {
 		m.alerts[r.ID] = r
 	}
 	deliveries := slices.SortedStableFunc(slices.Values(b.Deliveries), func(a, b alert.Delivery) int { return int(a.ID - b.ID) })
+	grown := map[alert.DeliveryID]int{}
 	for _, d := range deliveries {
 		if old, ok := m.deliveries[d.ID]; ok && old.State != alert.Waiting && old.State != d.State {
 			m.tb.Errorf("delivery %d was %v and is to be %v", d.ID, old.State, d.State)
 		}
 		m.last = max(m.last, d.ID)
-		news := d.Items
-		d.Items = slices.Clone(m.deliveries[d.ID].Items)
-		for _, i := range news {
-			if !slices.Contains(d.Items, i) {
-				d.Items = append(d.Items, i)
-			}
+		had := m.deliveries[d.ID].Items // they only grow, at the end
+		grown[d.ID] = len(had)
+		if len(d.Items) < len(had) {
+			d.Items = had
+		} else {
+			d.Items = append(slices.Clip(had), d.Items[len(had):]...)
 		}
 		m.deliveries[d.ID] = d
 		if d.State == alert.Merged {
-			for key, of := range m.items {
-				if of == d.ID {
+			for _, i := range had {
+				if key := m.key(d.Channel, i); m.items[key] == d.ID {
 					delete(m.items, key)
 				}
 			}
@@ -147,8 +148,8 @@ func (m *memory) Promise(_ context.Context, b *alert.Batch) error {
 		if d.State == alert.Merged {
 			continue
 		}
-		for _, i := range m.deliveries[d.ID].Items {
-			key := fmt.Sprintf("%s %d %s", d.Channel, i.Incident, i.Occasion)
+		for _, i := range m.deliveries[d.ID].Items[grown[d.ID]:] {
+			key := m.key(d.Channel, i)
 			if of, ok := m.items[key]; ok && of != d.ID {
 				m.tb.Errorf("%s is told by delivery %d already, and by %d", key, of, d.ID)
 			}
@@ -160,6 +161,10 @@ func (m *memory) Promise(_ context.Context, b *alert.Batch) error {
 		return m.lost()
 	}
 	return nil
+}
+
+func (m *memory) key(channel string, i alert.Item) string {
+	return fmt.Sprintf("%s %d %s", channel, i.Incident, i.Occasion)
 }
 
 // Of what there is to tell the tests need no more than the incidents.
