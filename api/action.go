@@ -165,7 +165,7 @@ func (d *desk) act(ctx context.Context, action string, id sereno.IncidentID, by 
 	}
 	closed := about[0].Incident.Closed
 	if closed != 0 && action != "comment" {
-		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", id, closed)
+		return sereno.Errorf(sereno.Conflict, "incident %d is over since %s", id, closed.Time().In(d.Alerts.Plan().Zone()).Format("Mon 2 Jan 2006 15:04:05 MST"))
 	}
 	if action == "resolve" {
 		if err := d.Resolve(ctx, id); err != nil {

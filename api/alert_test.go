@@ -305,7 +305,7 @@ func TestAnIncidentAndWhatPeopleDoAboutIt(t *testing.T) {
 	if last := d.Alerts[len(d.Alerts)-1]; last.Event != notify.Closed || d.Closed.IsZero() {
 		t.Errorf("at the end: %+v", last)
 	}
-	if said := o.refused(409, "POST", "/api/incidents/1/acknowledge", "{}"); !strings.HasPrefix(said, "incident 1 is over since 2026-11-21T") {
+	if said := o.refused(409, "POST", "/api/incidents/1/acknowledge", "{}"); !strings.HasPrefix(said, "incident 1 is over since Sat 21 Nov 2026 ") {
 		t.Errorf("acknowledge: %s", said)
 	}
 	o.do(200, "POST", "/api/incidents/1/comment", `{"comment":"it was the fibre"}`, &d)
