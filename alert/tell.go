@@ -188,7 +188,15 @@ func (e *Engine) join(t *thread, in sereno.IncidentID, channel string, w *tellin
 		for _, o := range mates[1:] {
 			if len(o.about) == 1 {
 				e.pour(o, p, e.now, "")
+				continue
 			}
+			for _, i := range o.Items { // what waits behind tells nothing of it after its end
+				if i.Incident == in {
+					e.put(p, i)
+				}
+			}
+			o.heir = p.ID
+			e.takeOut(o, in, "its end is told before")
 		}
 	}
 	p.Reminder = max(p.Reminder, w.reminder)
