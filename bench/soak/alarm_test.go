@@ -149,24 +149,33 @@ func TestAStormIsFewMessages(t *testing.T) {
 			t.Errorf("%d messages by %s, not 1 to 10", len(got), channel)
 		}
 	}
-	if in := w.incidents(); len(in) != n {
-		t.Errorf("%d incidents, not %d", len(in), n)
+	recorded := 0
+	for _, in := range w.incidents() {
+		if in.DeviceID != 0 { // else it is Sereno's own, such as a clock that is not synchronised
+			recorded++
+		}
 	}
-	told := map[string]map[int]bool{"a": {}, "b": {}}
+	if recorded != n {
+		t.Errorf("%d incidents, not %d", recorded, n)
+	}
+	told := map[string]int{}
 	for _, d := range list[struct {
-		Channel   string
-		Incidents []struct{ ID int }
+		Channel, State, Event string
+		Count                 int
+		Incidents             []struct{ Device *string }
 	}](w, "/api/alerts") {
-		for _, in := range d.Incidents {
-			told[d.Channel][in.ID] = true
+		if d.State == "delivered" && d.Event != "reminder" && d.Incidents[0].Device != nil {
+			told[d.Channel] += d.Count
 		}
 	}
-	for channel, ids := range told {
-		if len(ids) != n {
-			t.Errorf("%d of %d incidents are accounted for on %s", len(ids), n, channel)
+	for _, channel := range []string{"a", "b"} {
+		if told[channel] != n {
+			t.Errorf("%d of %d incidents are accounted for on %s", told[channel], n, channel)
 		}
 	}
-	w.lab.Restore(netip.MustParsePrefix("10.0.0.0/8"))
+	for h := range n {
+		w.lab.Restore(netip.PrefixFrom(host(h), 32))
+	}
 	w.allUp()
 	time.Sleep(time.Minute + 20*time.Second)
 	for _, channel := range []string{"a", "b"} {
