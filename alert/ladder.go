@@ -317,9 +317,9 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 		case heard && one.Policy != pol.Name && !e.overtake(t, channel, &w):
 			continue // it hears of it by another policy
 		case heard && one.Policy == pol.Name:
-			w.event = notify.Reminder
+			w.event, w.by = notify.Reminder, ""
 		default:
-			w.event = notify.Opened
+			w.event, w.by = notify.Opened, t.carer()
 		}
 		kind := "opened"
 		if reminder > 0 {
@@ -328,6 +328,15 @@ func (e *Engine) fire(t *thread, c *course, pol *policy, step int, at sereno.Ins
 		w.occasion = t.occasion(kind, pol.Name, step, reminder)
 		e.tell(t, in, channel, w)
 	}
+}
+
+// carer is who still has acknowledged trouble that is back; "" if nobody has, or
+// it is new.
+func (t *thread) carer() string {
+	if t.Acknowledged == nil || t.Again < 2 {
+		return ""
+	}
+	return t.Acknowledged.By
 }
 
 // overtake takes back what one policy lets a channel wait for, where by another

@@ -134,6 +134,10 @@ func stories() map[string]Facts {
 		"down again": with(facts("opened", "12:20:14", core("12:20:04", "")), func(f *Facts) {
 			f.Again, f.AgainIn = 3, 20*time.Minute
 		}),
+		"down again, and acknowledged": with(facts("opened", "12:20:14", core("12:20:04", "")), func(f *Facts) {
+			f.By = "anna"
+			f.Again, f.AgainIn = 3, 20*time.Minute
+		}),
 		"kept back by a maintenance window": with(facts("opened", "04:00:10", core("03:12:04", "")), func(f *Facts) {
 			f.Held = "maintenance sunday"
 		}),

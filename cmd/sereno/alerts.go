@@ -101,8 +101,19 @@ func printOpen(cmd *cobra.Command, c *client) error {
 		return err
 	}
 	w := cmd.OutOrStdout()
-	if len(open) == 0 {
+	var statistics api.Statistics
+	if err := c.get(cmd.Context(), "/api/statistics", nil, &statistics); err != nil {
+		return err
+	}
+	if fault := statistics.Storage.Fault; fault != nil { // what is wrong may not be written, and so not be among them
+		if err := say(w, "Attention: "+inert(*fault)+"."); err != nil {
+			return err
+		}
+	} else if len(open) == 0 {
 		return say(w, "nothing is wrong")
+	}
+	if len(open) == 0 {
+		return say(w, "no trouble is written down")
 	}
 	names := map[sereno.DeviceID]string{}
 	t := &table{columns: []column{{"incident", true}, {"since", false}, {"for", true}, {"severity", false}, {"trouble", false}, {"told", false}, {"next", false}}}
