@@ -732,6 +732,8 @@ func TestAnAnswerToAMessageOfMany(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		got := o.far("a").arrivals()
+		making.Lock()
+		defer making.Unlock() // no more are made below
 		if len(got) != 1 || got[0].Count != many || !got[0].Buttons || got[0].Acknowledge == "" || len(made) == 0 || !strings.HasSuffix(made[0], "true") {
 			t.Fatalf("a hears %d messages, the first %+v; the links are for %v", len(got), got[0].Message, made)
 		}

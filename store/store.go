@@ -201,6 +201,11 @@ func (s *Store) writeSpans(ctx context.Context, doing string, ends iter.Seq[sere
 			return err
 		}
 		months.learn(made)
+		if len(made) > 0 {
+			// A connection that read while a partition was attached may go on
+			// without it for as long as it lives.
+			s.postgres.pool.Reset()
+		}
 	}
 	return s.write(ctx, doing, f)
 }
