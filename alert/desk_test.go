@@ -733,9 +733,10 @@ func TestAnAnswerToAMessageOfMany(t *testing.T) {
 		time.Sleep(time.Minute)
 		got := o.far("a").arrivals()
 		making.Lock()
-		defer making.Unlock() // no more are made below
-		if len(got) != 1 || got[0].Count != many || !got[0].Buttons || got[0].Acknowledge == "" || len(made) == 0 || !strings.HasSuffix(made[0], "true") {
-			t.Fatalf("a hears %d messages, the first %+v; the links are for %v", len(got), got[0].Message, made)
+		links := slices.Clone(made)
+		making.Unlock()
+		if len(got) != 1 || got[0].Count != many || !got[0].Buttons || got[0].Acknowledge == "" || len(links) == 0 || !strings.HasSuffix(links[0], "true") {
+			t.Fatalf("a hears %d messages, the first %+v; the links are for %v", len(got), got[0].Message, links)
 		}
 		key := got[0].Key
 		o.up(troubles[1])
