@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,10 +20,22 @@ import (
 
 func TestTheWatchdogIsServedWhileTheLedgerMakesProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // of all that follows
 		s := ledger.Statistics{Now: 1e15, Devices: map[sereno.Status]int{sereno.Up: 2, sereno.Down: 1}}
 		var stuck error
 		told := 0
-		w := &watchdog{every: 10 * time.Second, log: slog.New(slog.DiscardHandler), ask: func(context.Context) (ledger.Statistics, error) { return s, stuck }, tell: func(state string) {
+		set := func(passed sereno.Instant, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			s.Now, stuck = s.Now+passed, err
+		}
+		w := &watchdog{every: 10 * time.Second, log: slog.New(slog.DiscardHandler), ask: func(context.Context) (ledger.Statistics, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return s, stuck
+		}, tell: func(state string) {
+			mu.Lock()
+			defer mu.Unlock()
 			told++
 			if !strings.HasPrefix(state, "WATCHDOG=1\nSTATUS=devices watched: 3; up: 2, down: 1") {
 				t.Errorf("%q", state)
@@ -33,19 +46,21 @@ func TestTheWatchdogIsServedWhileTheLedgerMakesProgress(t *testing.T) {
 			t.Helper()
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if told != want {
 				t.Errorf("told %d times, not %d", told, want)
 			}
 		}
 		synctest.Wait()
-		s.Now++
+		set(1, nil)
 		step(2)
 		step(2) // its time stands still
-		s.Now++
+		set(1, nil)
 		step(3)
-		s.Now, stuck = s.Now+1, errors.New("no answer")
+		set(1, errors.New("no answer"))
 		step(3)
-		stuck = nil
+		set(0, nil)
 		step(4)
 	})
 }
