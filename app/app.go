@@ -265,7 +265,7 @@ func Run(ctx context.Context, o Options) error {
 		synced: func() (bool, error) { r, _, err := clk.Look(); return r.Synced, err },
 	}).Run)
 	parts.start("watchdog", newWatchdog(books.Statistics, log).Run)
-	watched, err := newPeers(ctx, cfg, books, clk.Now, "sereno/"+o.Version, log)
+	watched, err := newPeers(ctx, cfg, books, own, clk.Now, "sereno/"+o.Version, log)
 	if err != nil {
 		return err
 	}

@@ -14,16 +14,13 @@ import (
 
 // newPeers makes the watch over other Serenos, whose silence is an incident. One
 // that the configuration does not name any more is not missed any more.
-func newPeers(ctx context.Context, cfg *config.Config, books *ledger.Ledger, now func() sereno.Instant, agent string, log *slog.Logger) (*peer.Watch, error) {
+func newPeers(ctx context.Context, cfg *config.Config, books *ledger.Ledger, own func(sereno.Instant, ledger.Fault), now func() sereno.Instant, agent string, log *slog.Logger) (*peer.Watch, error) {
 	name := cfg.Name
 	if name == "" && len(cfg.Peers) > 0 {
 		var err error
 		if name, err = os.Hostname(); err != nil {
 			return nil, fmt.Errorf("this machine has no name to tell its peers; give it one with name: %w", err)
 		}
-	}
-	own := func(at sereno.Instant, f ledger.Fault) {
-		_ = books.Own(ctx, at, f) // it has ended, and so will its caller
 	}
 	open, err := books.OwnFaults(ctx)
 	if err != nil {

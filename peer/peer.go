@@ -194,7 +194,7 @@ func (w *Watch) Run(ctx context.Context) error {
 
 // judge finds out who is missing, and who is back.
 func (w *Watch) judge() {
-	now, blind := w.o.Now(), w.o.Blind()
+	now := w.o.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(w.state)) {
@@ -207,7 +207,7 @@ func (w *Watch) judge() {
 			}
 			s.missing = false
 			w.o.Told(name, s.heard, "") // also of one that was missing before a restart
-		case silent >= s.peer.missing() && !s.missing && !blind:
+		case silent >= s.peer.missing() && !s.missing && !w.o.Blind():
 			s.missing = true
 			reason := "its beats stopped coming"
 			if !s.ever {
